@@ -1,0 +1,1 @@
+"""Daily push-loss figures of Tencent Cloud Chat, kept for years."""

@@ -1,0 +1,1 @@
+"""What a day of push losses is: pure, without files, network or clock."""
