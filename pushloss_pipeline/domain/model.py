@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Stage(StrEnum):
@@ -50,6 +51,13 @@ class App:
     """Scheme, host and port, no path: `https://adminapisgp.im.qcloud.com`."""
     identifier: str
     secret_key: str = field(repr=False)
+
+
+class AppDay(NamedTuple):
+    """An app's day: what is loaded, replaced and judged as one."""
+
+    sdk_app_id: int
+    loss_date: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,11 @@ class Answer:
     body: bytes | None = field(default=None, repr=False)
     recorded_at: datetime | None = None
     """When it entered the record; None before that."""
+
+    @property
+    def app_day(self) -> AppDay:
+        """The app's day that it speaks of."""
+        return AppDay(self.sdk_app_id, self.loss_date)
 
 
 @dataclass(frozen=True, slots=True)

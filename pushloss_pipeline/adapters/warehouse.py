@@ -1,0 +1,379 @@
+"""The analysts' file: built in a private work file, published by atomic rename.
+
+Readers open `warehouse.duckdb`, which nobody ever writes to: it is replaced
+whole. All of it is derived from the record, so deleting any file here costs
+only the time to build it again.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from pushloss_pipeline.adapters.lake import Lake
+from pushloss_pipeline.adapters.sql_files import (
+    Statement,
+    fingerprint,
+    read_statement,
+    read_statements,
+)
+from pushloss_pipeline.domain.errors import StoreError, UsageError
+from pushloss_pipeline.domain.tables import (
+    APPS,
+    PUBLISHED_TABLES,
+    PUSH_LOSS,
+    PUSH_LOSS_DAYS,
+    PUSH_LOSS_HISTORY,
+    TIMESTAMP,
+    Table,
+)
+
+PUBLISH_SECONDS = 300.0
+"""Longest wait for another process that publishes."""
+
+STORAGE_VERSION = "v1.0.0"
+"""So that every DuckDB since 1.0 reads the file, old drivers included."""
+
+_log = logging.getLogger(__name__)
+
+_SQL_TYPES = {
+    pa.int64(): "bigint",
+    pa.int32(): "integer",
+    pa.string(): "varchar",
+    pa.date32(): "date",
+    pa.bool_(): "boolean",
+    TIMESTAMP: "timestamptz",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a call of `publish` did."""
+
+    changed_days: int
+    """App days that were replaced in the file."""
+    is_new_file: bool
+    """False where the published file was up to date already."""
+    push_loss_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A query's answer: exact Python values, row by row."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """Each row by column name."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+class Warehouse:
+    """`warehouse.duckdb` of one data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "warehouse.duckdb"
+        self._work = folder / "work.duckdb"
+        self._lock_path = folder / "publish.lock"
+
+    def publish(
+        self,
+        lake: Lake,
+        *,
+        apps: Sequence[Mapping[str, Any]],
+        expires_at: Callable[[date], datetime],
+        now: datetime,
+    ) -> Published:
+        """Bring the file up to date with the record; on return it is.
+
+        `apps` are rows of the table `apps` (those configured), `expires_at`
+        tells when the API forgets a day. One process publishes at a time; who
+        comes second waits and then mostly finds nothing left to do.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._lock_path, timeout=PUBLISH_SECONDS, mode=0o600):
+                return self._publish(lake, apps, expires_at, now)
+        except Timeout:
+            raise StoreError(
+                f"another process publishes for more than {PUBLISH_SECONDS:.0f} s; "
+                f"find it with `fuser {self._lock_path}`"
+            ) from None
+        except (OSError, duckdb.Error) as problem:
+            raise StoreError(f"cannot publish {self.path}: {problem}") from problem
+
+    def query(
+        self, statement: str, parameters: Mapping[str, Any] | None = None
+    ) -> Rows:
+        """Run one read-only statement; it can reach nothing but the file."""
+        with self._reading() as connection:
+            try:
+                cursor = connection.execute(statement, parameters)
+                columns = tuple(name for name, *_ in cursor.description or ())
+                return Rows(columns, tuple(cursor.fetchall()))
+            except duckdb.Error as problem:
+                raise UsageError(str(problem)) from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        if not self.path.exists():
+            raise StoreError(f"no warehouse at {self.path} yet; run `pushloss load`")
+        try:
+            connection = duckdb.connect(
+                self.path, read_only=True, config={"enable_external_access": "false"}
+            )
+        except duckdb.Error as problem:
+            raise StoreError(f"cannot read {self.path}: {problem}") from None
+        try:
+            connection.execute("set timezone = 'UTC'")
+            connection.execute("set lock_configuration = true")
+            yield connection
+        finally:
+            connection.close()
+
+    def _publish(
+        self,
+        lake: Lake,
+        apps: Sequence[Mapping[str, Any]],
+        expires_at: Callable[[date], datetime],
+        now: datetime,
+    ) -> Published:
+        work = self._open_work()
+        try:
+            changed = _stage_changes(work, lake)
+            _stage_expiry(work, expires_at)
+            _apply(work, changed=changed, apps=apps, now=now)
+            rows = _scalar(work, "select count(*) from push_loss")
+            is_due = not _scalar(work, "select is_published from internal.publication")
+        finally:
+            work.close()  # writes the checkpoint: the file is whole, without a WAL
+        if is_due or not self.path.exists():
+            self._replace_published()
+        return Published(changed, is_due, rows)
+
+    def _open_work(self) -> duckdb.DuckDBPyConnection:
+        """The work file, built anew where it is missing, torn or of other making."""
+        if self._is_work_usable():
+            return _connect(self._work)
+        self._work.unlink(missing_ok=True)
+        self._work.with_suffix(".duckdb.wal").unlink(missing_ok=True)
+        work = _connect(self._work)
+        _create_objects(work)
+        return work
+
+    def _is_work_usable(self) -> bool:
+        try:
+            work = _connect(self._work)
+        except duckdb.Error as problem:
+            _log.warning("work file is rebuilt: %s", problem)
+            return False
+        try:
+            known = _scalar(work, "select fingerprint from internal.publication")
+            return bool(known == _making())
+        except duckdb.CatalogException:
+            return False  # just created
+        finally:
+            work.close()
+
+    def _replace_published(self) -> None:
+        temporary = self.path.with_suffix(".duckdb.tmp")
+        temporary.unlink(missing_ok=True)
+        shutil.copyfile(self._work, temporary)
+        _force_to_disk(temporary)
+        temporary.chmod(0o444)
+        # A reader with write access may have left a log; it must never be
+        # replayed into the new file.
+        self.path.with_suffix(".duckdb.wal").unlink(missing_ok=True)
+        temporary.rename(self.path)
+        _force_to_disk(self.path.parent)
+        work = _connect(self._work)
+        try:
+            work.execute("update internal.publication set is_published = true")
+        finally:
+            work.close()
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        path, config={"storage_compatibility_version": STORAGE_VERSION}
+    )
+    connection.execute("set timezone = 'UTC'")
+    connection.execute("create schema if not exists internal")
+    connection.execute("set search_path = 'main,internal'")
+    path.chmod(0o600)
+    return connection
+
+
+def _making() -> str:
+    """What a work file is built by; built by anything else, it is built anew."""
+    declared = hashlib.sha256(repr(PUBLISHED_TABLES).encode()).hexdigest()
+    return f"{fingerprint()}-{declared}"
+
+
+def _create_objects(work: duckdb.DuckDBPyConnection) -> None:
+    work.execute(
+        "create table internal.publication (fingerprint varchar, is_published boolean)"
+    )
+    work.execute("insert into internal.publication values ($1, false)", [_making()])
+    work.execute(
+        "create table internal.day_entries as"
+        " select *, ''::varchar as entry_key"
+        f" from ({_empty_select(PUSH_LOSS_DAYS, without='expires_at')})"
+    )
+    for table in PUBLISHED_TABLES:
+        _create_table(work, table)
+    for statement in read_statements("dimensions"):
+        work.execute(f"insert into {statement.name} {statement.text}")
+    for statement in read_statements("views"):
+        work.execute(f"create view {statement.name} as {statement.text}")
+    for statement in read_statements("macros"):
+        parameters = statement.labels["Parameters"]
+        work.execute(
+            f"create macro {statement.name}({parameters}) as table {statement.text}"
+        )
+
+
+def _create_table(work: duckdb.DuckDBPyConnection, table: Table) -> None:
+    columns = ", ".join(
+        f"{column.name} {_sql_type(column.type)}"
+        f"{'' if column.nullable else ' not null'}"
+        for column in table.columns
+    )
+    work.execute(f"create table {table.name} ({columns})")
+    work.execute(f"comment on table {table.name} is {_quoted(table.doc)}")
+    for column in table.columns:
+        work.execute(
+            f"comment on column {table.name}.{column.name} is {_quoted(column.doc)}"
+        )
+
+
+def _empty_select(table: Table, *, without: str) -> str:
+    columns = ", ".join(
+        f"null::{_sql_type(column.type)} as {column.name}"
+        for column in table.columns
+        if column.name != without
+    )
+    return f"select {columns} where false"
+
+
+def _sql_type(arrow_type: pa.DataType) -> str:
+    if pa.types.is_list(arrow_type):
+        return f"{_SQL_TYPES[arrow_type.value_type]}[]"
+    return _SQL_TYPES[arrow_type]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _stage_changes(work: duckdb.DuckDBPyConnection, lake: Lake) -> int:
+    """List the days that changed, and show only their months of the record."""
+    work.register("push_loss_revisions", lake.revisions())
+    _stage(work, "changed_days", read_statement("staging", "changed_days"))
+    months = work.execute(
+        "select distinct strftime(loss_date, '%Y-%m') from changed_days"
+    ).fetchall()
+    work.register("push_loss_revisions", lake.revisions(m for (m,) in months))
+    return int(_scalar(work, "select count(*) from changed_days"))
+
+
+def _stage_expiry(
+    work: duckdb.DuckDBPyConnection, expires_at: Callable[[date], datetime]
+) -> None:
+    days = work.execute(
+        "select loss_date from changed_days union select loss_date from day_entries"
+    ).fetchall()
+    bounds = pa.table(
+        {
+            "loss_date": pa.array([day for (day,) in days], pa.date32()),
+            "expires_at": pa.array([expires_at(day) for (day,) in days], TIMESTAMP),
+        }
+    )
+    work.register("day_bounds", bounds)
+
+
+def _apply(
+    work: duckdb.DuckDBPyConnection,
+    *,
+    changed: int,
+    apps: Sequence[Mapping[str, Any]],
+    now: datetime,
+) -> None:
+    """Replace what changed in one transaction, and note whether anything did."""
+    work.register("configured_apps", pa.Table.from_pylist(apps, schema=APPS.schema))
+    work.execute("begin")
+    if changed:
+        _replace_changed(work, read_statement("tables", PUSH_LOSS_HISTORY.name))
+        _replace_changed(work, read_statement("tables", PUSH_LOSS.name))
+        _replace_changed(work, read_statement("staging", "day_entries"))
+    days_differ = _replace_whole(
+        work, read_statement("tables", PUSH_LOSS_DAYS.name), {"now": now}
+    )
+    apps_differ = _replace_whole(work, read_statement("tables", APPS.name), {})
+    if changed or days_differ or apps_differ:
+        work.execute("update internal.publication set is_published = false")
+    work.execute("commit")
+
+
+def _replace_changed(work: duckdb.DuckDBPyConnection, statement: Statement) -> None:
+    work.execute(
+        f"delete from {statement.name} where (sdk_app_id, loss_date) in"
+        " (select (sdk_app_id, loss_date) from changed_days)"
+    )
+    work.execute(f"insert into {statement.name} {statement.text}")
+
+
+def _replace_whole(
+    work: duckdb.DuckDBPyConnection,
+    statement: Statement,
+    parameters: Mapping[str, Any],
+) -> bool:
+    """Replace a small table where its select gives other rows than it holds."""
+    name = statement.name
+    _stage(work, f"new_{name}", statement, parameters)
+    differs = bool(
+        _scalar(
+            work,
+            "select count(*) from ("
+            f"(from {name} except all from new_{name}) union all "
+            f"(from new_{name} except all from {name}))",
+        )
+    )
+    if differs:
+        work.execute(f"delete from {name}")
+        work.execute(f"insert into {name} from new_{name}")
+    return differs
+
+
+def _stage(
+    work: duckdb.DuckDBPyConnection,
+    name: str,
+    statement: Statement,
+    parameters: Mapping[str, Any] | None = None,
+) -> None:
+    """Keep a statement's rows for the length of this connection."""
+    work.execute(f"create temp table {name} as {statement.text}", parameters or None)
+
+
+def _scalar(work: duckdb.DuckDBPyConnection, question: str) -> Any:
+    row = work.execute(question).fetchone()
+    return row[0] if row else None
+
+
+def _force_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,297 @@
+"""What an answer does to a day: the states of a day and all moves between them.
+
+::
+
+                      OK, with rows
+      ┌──────────────────────────────────────────► loaded ◄─┐ OK, with rows
+      │                                              │      │
+      │               OK, no rows                    │ OK, no rows
+   (unknown) ───────────────────────────► empty      ▼      │
+      │                                     ▲       held ───┘
+      │                                     └── accepted ┘
+      ├─ no answer, server in trouble ─────────► failed   ┐ revision that stands
+      ├─ the API says no, or unreadable ───────► refused  ┘ stays; next OK mends
+      └─ forgotten by the API, nothing kept ───► expired
+
+A day is a fold over its answers in the order in which they were recorded.
+Answering the same thing twice changes nothing, so judging an answer again is
+harmless, and `replay` is the same fold from the first answer on.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from enum import StrEnum
+
+from pushloss_pipeline.domain.codes import Reaction, reaction_to
+from pushloss_pipeline.domain.errors import BadPayload
+from pushloss_pipeline.domain.flatten import content_hash, flatten
+from pushloss_pipeline.domain.model import Answer, AppDay, LossRow, Outcome, Scope
+from pushloss_pipeline.domain.parse import parse_report
+
+
+class State(StrEnum):
+    """What the record knows of an app's day."""
+
+    LOADED = "loaded"
+    EMPTY = "empty"
+    HELD = "held"
+    REFUSED = "refused"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+DONE = frozenset({State.LOADED, State.EMPTY})
+"""States that need nobody; every other is what `--missing` asks for again."""
+
+_REFUSALS = frozenset(
+    {
+        Reaction.SIGN_ANEW,
+        Reaction.SIGN_ANEW_LATER,
+        Reaction.CONFIGURATION,
+        Reaction.REFUSED,
+        Reaction.PERMISSION,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands for one app and day after some answer.
+
+    `revision`, `row_count`, `overall_count` and `content_hash` belong to the
+    revision that stands (0 and empty while none does); the rest to the answer
+    that brought the state. `rows` are at hand only in a revision just judged,
+    not in one read back from the record.
+    """
+
+    sdk_app_id: int
+    app: str
+    loss_date: date
+    sequence: int
+    state: State
+    revision: int
+    row_count: int
+    overall_count: int
+    content_hash: str
+    response_id: str
+    fetched_at: datetime
+    recorded_at: datetime
+    envelope: str | None = None
+    warnings: tuple[str, ...] = ()
+    error_code: int | None = None
+    error_info: str | None = None
+    is_revision: bool = False
+    rows: tuple[LossRow, ...] = ()
+
+    @property
+    def app_day(self) -> AppDay:
+        """The app's day that this stands for."""
+        return AppDay(self.sdk_app_id, self.loss_date)
+
+
+def judge(standing: Standing | None, answer: Answer) -> Standing | None:
+    """The day's next standing, or None where the answer changes nothing."""
+    match answer.outcome:
+        case Outcome.ACCEPTED:
+            return _accept(standing, answer)
+        case Outcome.EXPIRED:
+            return _expire(standing, answer)
+        case Outcome.NO_ANSWER:
+            return _trouble(standing, answer, State.FAILED)
+        case Outcome.TOO_LARGE:
+            return _trouble(standing, answer, State.REFUSED)
+        case Outcome.ANSWERED:
+            return _judge_answered(standing, answer)
+
+
+def judge_all(standing: Standing | None, answers: Iterable[Answer]) -> list[Standing]:
+    """Fold answers in recorded order; the entries that the record should gain.
+
+    Every new revision is one entry; a state without a revision is one only
+    where nothing newer follows it.
+    """
+    entries: list[Standing] = []
+    for answer in answers:
+        following = judge(standing, answer)
+        if following is not None:
+            if entries and not entries[-1].is_revision:
+                entries.pop()
+            entries.append(following)
+            standing = following
+    return entries
+
+
+def missing_entries(
+    recorded: Sequence[Standing], expected: Sequence[Standing], *, now: datetime
+) -> list[Standing]:
+    """Entries that make a recorded day say what a fold of its answers says.
+
+    Both are entries of one day, oldest first. Revisions that the record never
+    got are added as they would have been. Where it holds other content than
+    the fold gives (the reading of answers has changed since), the fold's last
+    word becomes one more revision, recorded `now`: history is never rewritten.
+    """
+    hashes = [entry.content_hash for entry in recorded if entry.is_revision]
+    revisions = [entry for entry in expected if entry.is_revision]
+    if not expected:
+        return []
+    if [entry.content_hash for entry in revisions[: len(hashes)]] == hashes:
+        added = revisions[len(hashes) :]
+    elif revisions and revisions[-1].content_hash != hashes[-1]:
+        added = [replace(revisions[-1], revision=len(hashes) + 1, recorded_at=now)]
+    else:
+        added = []
+    last = expected[-1]
+    if not last.is_revision and (added or not _same_state(recorded, last)):
+        standing = added[-1].revision if added else len(hashes)
+        added = [*added, replace(last, revision=standing)]
+    first = recorded[-1].sequence + 1 if recorded else 1
+    return [
+        replace(entry, sequence=sequence) for sequence, entry in enumerate(added, first)
+    ]
+
+
+def _same_state(recorded: Sequence[Standing], last: Standing) -> bool:
+    return bool(recorded) and recorded[-1].state == last.state
+
+
+def _judge_answered(standing: Standing | None, answer: Answer) -> Standing | None:
+    reaction = reaction_to(answer.http_status, answer.error_code)
+    unreadable = reaction is Reaction.RETRY and answer.error_code is None
+    is_success = answer.http_status is not None and 200 <= answer.http_status < 300
+    if reaction is Reaction.OK or (unreadable and is_success and answer.body):
+        return _judge_report(standing, answer)
+    state = State.REFUSED if reaction in _REFUSALS else State.FAILED
+    return _trouble(standing, answer, state)
+
+
+def _judge_report(standing: Standing | None, answer: Answer) -> Standing | None:
+    try:
+        report = parse_report(answer.body or b"")
+        rows, oddities = flatten(report)
+    except BadPayload as problem:
+        return _trouble(
+            standing, replace(answer, error_info=str(problem)), State.REFUSED
+        )
+    warnings = (*report.warnings, *oddities)
+    if not rows and standing is not None and standing.row_count > 0:
+        info = (
+            f"the API answered without rows, {standing.row_count} rows are loaded"
+            f" (revision {standing.revision})"
+        )
+        held = replace(answer, error_code=None, error_info=info)
+        return _moved(standing, held, State.HELD, report.envelope, warnings)
+    state = State.LOADED if rows else State.EMPTY
+    digest = content_hash(rows)
+    if standing is not None and standing.revision and standing.content_hash == digest:
+        if standing.state is state:
+            return None
+        clean = replace(answer, error_code=None, error_info=None)
+        return _moved(standing, clean, state, report.envelope, warnings)
+    return _revised(standing, answer, rows, report.envelope, warnings)
+
+
+def _accept(standing: Standing | None, answer: Answer) -> Standing | None:
+    if standing is None or standing.state is not State.HELD:
+        return None
+    revised = _revised(standing, answer, (), standing.envelope, standing.warnings)
+    return replace(revised, fetched_at=standing.fetched_at)
+
+
+def _expire(standing: Standing | None, answer: Answer) -> Standing | None:
+    """Nobody can ask again: what was ever loaded is the last word on the day."""
+    if standing is None or standing.revision == 0:
+        return _trouble(standing, answer, State.EXPIRED)
+    if standing.state not in (State.FAILED, State.REFUSED):
+        return None
+    state = State.LOADED if standing.row_count else State.EMPTY
+    quiet = replace(answer, error_code=None, error_info=None)
+    return _moved(standing, quiet, state, None, ())
+
+
+def _revised(
+    standing: Standing | None,
+    answer: Answer,
+    rows: tuple[LossRow, ...],
+    envelope: str | None,
+    warnings: tuple[str, ...],
+) -> Standing:
+    overall = sum(row.err_count for row in rows if row.scope is Scope.OVERALL)
+    return Standing(
+        sdk_app_id=answer.sdk_app_id,
+        app=answer.app,
+        loss_date=answer.loss_date,
+        sequence=standing.sequence + 1 if standing else 1,
+        state=State.LOADED if rows else State.EMPTY,
+        revision=standing.revision + 1 if standing else 1,
+        row_count=len(rows),
+        overall_count=overall,
+        content_hash=content_hash(rows),
+        response_id=answer.response_id,
+        fetched_at=answer.fetched_at,
+        recorded_at=_recorded_at(answer),
+        envelope=envelope,
+        warnings=warnings,
+        is_revision=True,
+        rows=rows,
+    )
+
+
+def _trouble(
+    standing: Standing | None, answer: Answer, state: State
+) -> Standing | None:
+    """A failed ask leaves what stands; a held day still waits for its decision."""
+    told = replace(answer, error_info=_in_words(answer))
+    if standing is None:
+        return _moved(None, told, state, None, ())
+    if standing.state is State.HELD:
+        return None
+    known = (standing.state, standing.error_code, standing.error_info)
+    if known == (state, told.error_code, told.error_info):
+        return None
+    return _moved(standing, told, state, None, ())
+
+
+def _in_words(answer: Answer) -> str:
+    if answer.error_info:
+        return answer.error_info
+    if answer.error_code is not None:
+        return f"ErrorCode {answer.error_code}"
+    is_success = answer.http_status == 200
+    return "the answer was empty" if is_success else f"HTTP {answer.http_status}"
+
+
+def _moved(
+    standing: Standing | None,
+    answer: Answer,
+    state: State,
+    envelope: str | None,
+    warnings: tuple[str, ...],
+) -> Standing | None:
+    if standing is not None and standing.state is state is State.HELD:
+        return None
+    return Standing(
+        sdk_app_id=answer.sdk_app_id,
+        app=answer.app,
+        loss_date=answer.loss_date,
+        sequence=standing.sequence + 1 if standing else 1,
+        state=state,
+        revision=standing.revision if standing else 0,
+        row_count=standing.row_count if standing else 0,
+        overall_count=standing.overall_count if standing else 0,
+        content_hash=standing.content_hash if standing else "",
+        response_id=answer.response_id,
+        fetched_at=answer.fetched_at,
+        recorded_at=_recorded_at(answer),
+        envelope=envelope,
+        warnings=warnings,
+        error_code=answer.error_code,
+        error_info=answer.error_info,
+    )
+
+
+def _recorded_at(answer: Answer) -> datetime:
+    if answer.recorded_at is None:
+        raise ValueError(f"answer {answer.response_id} was not recorded")
+    return answer.recorded_at

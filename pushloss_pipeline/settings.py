@@ -1,0 +1,267 @@
+"""The configuration: `pushloss.toml` and the environment, read here and only here."""
+
+import difflib
+import os
+import re
+import tomllib
+from datetime import date, time
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from pushloss_pipeline.domain.errors import ConfigurationError, UsageError
+from pushloss_pipeline.domain.model import App
+
+CONFIG_VARIABLE = "PUSHLOSS_CONFIG"
+DATA_DIR_VARIABLE = "PUSHLOSS_DATA_DIR"
+DEFAULT_CONFIG = Path("pushloss.toml")
+
+REGION_HOSTS = {
+    "china": "console.tim.qq.com",
+    "singapore": "adminapisgp.im.qcloud.com",
+    "seoul": "adminapikr.im.qcloud.com",
+    "frankfurt": "adminapiger.im.qcloud.com",
+    "silicon_valley": "adminapiusa.im.qcloud.com",
+    "jakarta": "adminapiidn.im.qcloud.com",
+    "tokyo": "adminapijpn.im.qcloud.com",
+    "mumbai": "adminapiind.im.qcloud.com",
+}
+"""Source: the vendor's page; Tokyo and Mumbai from its REST introduction."""
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_APP_NAME = re.compile(r"\w[\w.-]{0,63}")
+
+
+def _zone(name: Any) -> Any:
+    if not isinstance(name, str):
+        return name
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(
+            f"no time zone is called {name!r}; use an IANA name such as Asia/Shanghai"
+        ) from None
+
+
+def _local_time(text: Any) -> Any:
+    if isinstance(text, str) and not re.fullmatch(r"[0-2]\d:[0-5]\d", text):
+        raise ValueError(f"{text!r} is not a time of day such as 10:30")
+    return text
+
+
+class AppSettings(BaseModel):
+    """`[apps.NAME]`: one application to ask for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    sdk_app_id: Annotated[int, Field(gt=0, lt=2**63, strict=True)]
+    region: str | None = None
+    endpoint: str | None = None
+    identifier: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+    secret_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+    @field_validator("region")
+    @classmethod
+    def _known_region(cls, region: str | None) -> str | None:
+        if region is not None and region not in REGION_HOSTS:
+            raise ValueError(
+                f"unknown region {region!r}; one of {', '.join(REGION_HOSTS)},"
+                " or give endpoint instead"
+            )
+        return region
+
+    @field_validator("endpoint")
+    @classmethod
+    def _safe_endpoint(cls, endpoint: str | None) -> str | None:
+        if endpoint is None:
+            return None
+        parts = urlsplit(endpoint)
+        if not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("endpoint is scheme and host only: https://host")
+        if parts.username or parts.password:
+            raise ValueError("endpoint holds no user and no password")
+        is_loopback = parts.hostname in _LOOPBACK
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback):
+            raise ValueError("endpoint must be https (http only on loopback)")
+        return endpoint.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_host(self) -> "AppSettings":
+        if (self.region is None) == (self.endpoint is None):
+            raise ValueError("give either region or endpoint")
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """Scheme and host to call."""
+        if self.endpoint is not None:
+            return self.endpoint
+        return f"https://{REGION_HOSTS[self.region or '']}"
+
+
+class Settings(BaseSettings):
+    """The whole configuration; `PUSHLOSS_DATA_DIR` overrides `data_dir`."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    timezone: Annotated[ZoneInfo, BeforeValidator(_zone)] = ZoneInfo("Asia/Shanghai")
+    data_dir: str = "data"
+    retention_days: Annotated[int, Field(ge=1, le=366)] = 7
+    calls_per_second: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    start_date: date
+    schedule_time: Annotated[time, BeforeValidator(_local_time)] = time(10, 30)
+    apps: Annotated[dict[str, AppSettings], Field(min_length=1)]
+
+    config_path: Annotated[Path, Field(exclude=True)] = DEFAULT_CONFIG
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments before file; no variable but the documented two is looked at."""
+        path = init_settings()["config_path"]
+        return init_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    @field_validator("apps")
+    @classmethod
+    def _sane_apps(cls, apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
+        for name in apps:
+            if not _APP_NAME.fullmatch(name):
+                raise ValueError(
+                    f"app name {name!r}: letters, digits, `_`, `-` and `.` only,"
+                    " 64 at most"
+                )
+        ids = [app.sdk_app_id for app in apps.values()]
+        if twice := next((i for i in ids if ids.count(i) > 1), None):
+            raise ValueError(f"sdk_app_id {twice} is configured twice")
+        return apps
+
+    @property
+    def is_remote(self) -> bool:
+        """The lake is in an object store."""
+        return "://" in self.data_dir
+
+    @property
+    def local_dir(self) -> Path:
+        """Where the published file, locks and pacing live; always on this machine."""
+        beside = self.config_path.absolute().parent
+        return beside / "data" if self.is_remote else beside / self.data_dir
+
+    @property
+    def lake_root(self) -> str:
+        """Folder or URL that holds the two Delta tables."""
+        if self.is_remote:
+            return f"{self.data_dir.rstrip('/')}/lake"
+        return str(self.local_dir / "lake")
+
+    def select(self, names: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """These apps, or all; an unknown name is a `UsageError` with a suggestion."""
+        for name in names:
+            if name not in self.apps:
+                close = difflib.get_close_matches(name, self.apps, n=1)
+                hint = f"; did you mean {close[0]}?" if close else "."
+                raise UsageError(
+                    f"no app is called {name!r}{hint} Configured in"
+                    f" {self.config_path}: {', '.join(self.apps)}"
+                )
+        return tuple(dict.fromkeys(names)) or tuple(self.apps)
+
+    def app(self, name: str) -> App:
+        """The app with its key from the environment, ready to sign."""
+        configured = self.apps[name]
+        key = os.environ.get(configured.secret_key_env, "").strip()
+        if not key:
+            raise ConfigurationError(
+                f"app {name}: the variable {configured.secret_key_env} is not set; "
+                f"export it with the secret key of SDKAppID {configured.sdk_app_id} "
+                "(Chat console, Basic Configuration)"
+            )
+        return App(
+            name=name,
+            sdk_app_id=configured.sdk_app_id,
+            base_url=configured.base_url,
+            identifier=configured.identifier,
+            secret_key=key,
+        )
+
+
+def read_settings(path: Path | None = None) -> Settings:
+    """Read the configuration; whatever is wrong with it is a `ConfigurationError`.
+
+    Without `path`: the file that `PUSHLOSS_CONFIG` names, or `pushloss.toml` in
+    the current folder.
+    """
+    path = path or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    if not path.is_file():
+        raise ConfigurationError(
+            f"no configuration at {path.absolute()}; copy pushloss.example.toml to "
+            f"pushloss.toml, or name another file in {CONFIG_VARIABLE}"
+        )
+    try:
+        return Settings(config_path=path, **_overrides())
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigurationError(f"{path} is not valid TOML: {problem}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8 text") from None
+    except ValidationError as problem:
+        raise ConfigurationError(_in_words(path, problem)) from None
+
+
+def _overrides() -> dict[str, Any]:
+    """A relative folder in the file is beside the file, in a variable below here."""
+    data_dir = os.environ.get(DATA_DIR_VARIABLE)
+    if not data_dir:
+        return {}
+    return {"data_dir": data_dir if "://" in data_dir else os.path.abspath(data_dir)}
+
+
+def _in_words(path: Path, problem: ValidationError) -> str:
+    """One line per mistake; never the values, which may hold a secret."""
+    lines = []
+    for error in problem.errors(include_input=False, include_url=False):
+        place = ".".join(str(part) for part in error["loc"]) or "the file"
+        lines.append(f"{path}: {place}: {_mistake(error)}")
+    return "\n".join(lines)
+
+
+def _mistake(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return _unknown_key(str(error["loc"][-1]), is_app=len(error["loc"]) > 1)
+    if error["type"] == "missing":
+        return "is missing"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _unknown_key(key: str, *, is_app: bool) -> str:
+    if is_app and "secret" in key:
+        return (
+            "a secret key does not belong in the file; write secret_key_env with the "
+            "name of the variable that holds it"
+        )
+    known = AppSettings.model_fields if is_app else Settings.model_fields
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"unknown key; did you mean {close[0]}?" if close else "unknown key"
