@@ -168,7 +168,7 @@ class Settings(BaseSettings):
     @property
     def local_dir(self) -> Path:
         """Where the published file, locks and pacing live; always on this machine."""
-        beside = self.config_path.absolute().parent
+        beside = self.config_path.parent
         return beside / "data" if self.is_remote else beside / self.data_dir
 
     @property
@@ -216,9 +216,10 @@ def read_settings(path: Path | None = None) -> Settings:
     the current folder.
     """
     path = path or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+    path = path.absolute()
     if not path.is_file():
         raise ConfigurationError(
-            f"no configuration at {path.absolute()}; copy pushloss.example.toml to "
+            f"no configuration at {path}; copy pushloss.example.toml to "
             f"pushloss.toml, or name another file in {CONFIG_VARIABLE}"
         )
     try:

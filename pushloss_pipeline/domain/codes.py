@@ -53,9 +53,7 @@ _CODES = {
         60010, 70403, 90009, 60016, 60017, 60020, 60021, 70051, 80005, 90045,
     ),
 }  # fmt: skip
-_REACTIONS = {
-    code: reaction for reaction, codes in _CODES.items() for code in codes
-}
+_REACTIONS = {code: reaction for reaction, codes in _CODES.items() for code in codes}
 
 STOPS_APP = frozenset(
     {

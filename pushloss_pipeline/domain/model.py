@@ -140,7 +140,7 @@ class LossReport:
 
 @dataclass(frozen=True, slots=True)
 class LossRow:
-    """One row of `push_loss` without its day; unique by stage, scope, platform, code."""
+    """One row of `push_loss` without its day; unique but for its text and count."""
 
     stage: Stage
     scope: Scope

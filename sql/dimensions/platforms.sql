@@ -3,9 +3,9 @@
 -- Reads: nothing.
 
 select
-    platform_id,
-    platform,
-    vendor
+    vendors.platform_id,
+    vendors.platform,
+    vendors.vendor
 from (
     values
     (0, 'unknown', 'Unknown vendor, or the vendor''s own online channel'),

@@ -12,10 +12,12 @@ from configured_apps
 union all
 
 select
-    sdk_app_id,
-    arg_max(app, fetched_at) as app,
+    known.sdk_app_id,
+    arg_max(known.app, known.fetched_at) as app,
     false as is_configured,
     null as base_url
-from day_entries
-where sdk_app_id not in (select sdk_app_id from configured_apps)
-group by sdk_app_id
+from day_entries as known
+left join configured_apps as configured
+    on known.sdk_app_id = configured.sdk_app_id
+where configured.sdk_app_id is null
+group by known.sdk_app_id

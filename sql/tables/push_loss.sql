@@ -16,5 +16,9 @@ select
     revision,
     fetched_at
 from push_loss_history
-semi join changed_days using (sdk_app_id, loss_date)
-where superseded_at is null
+where
+    superseded_at is null
+    and (sdk_app_id, loss_date) in (
+        select (changed_days.sdk_app_id, changed_days.loss_date)
+        from changed_days
+    )

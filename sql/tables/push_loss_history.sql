@@ -13,8 +13,12 @@ with markers as (
         max(entry_key) as entry_key,
         max(recorded_at) as recorded_at
     from push_loss_revisions
-    semi join changed_days using (sdk_app_id, loss_date)
-    where row_kind = 'marker'
+    where
+        row_kind = 'marker'
+        and (sdk_app_id, loss_date) in (
+            select (changed_days.sdk_app_id, changed_days.loss_date)
+            from changed_days
+        )
     group by sdk_app_id, loss_date, revision
 
 ),

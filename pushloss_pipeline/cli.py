@@ -1,0 +1,416 @@
+"""The command `pushloss`: says what to do, calls a step, tells what came of it."""
+
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table
+
+from pushloss_pipeline.domain.errors import (
+    ConfigurationError,
+    PushLossError,
+    UsageError,
+)
+from pushloss_pipeline.domain.verdict import DONE, State
+from pushloss_pipeline.parts import open_parts
+from pushloss_pipeline.settings import read_settings
+from pushloss_pipeline.steps import (
+    DayOutcome,
+    Parts,
+    accept_day,
+    day_statuses,
+    days_between,
+    probe,
+    publish,
+    require_a_key,
+)
+
+DONE_EXIT, FAILED_EXIT, WRONG_EXIT = 0, 1, 2
+INTERRUPTED_EXIT = 130
+PIPE_WIDTH = 200
+"""Columns for a table that goes to a file or a pipe."""
+
+app = typer.Typer(
+    help="Daily push-loss figures of Tencent Cloud Chat, kept for years.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+AppNames = Annotated[
+    list[str] | None,
+    typer.Option("--app", metavar="NAME", help="Only this app; may be repeated."),
+]
+FirstDay = Annotated[
+    datetime,
+    typer.Argument(metavar="FROM", formats=["%Y-%m-%d"], help="First day."),
+]
+LastDay = Annotated[
+    datetime,
+    typer.Argument(metavar="TO", formats=["%Y-%m-%d"], help="Last day, inclusive."),
+]
+
+
+class Format(StrEnum):
+    """How `sql` prints."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+def main() -> None:
+    """Run the command; an expected error is one message, never a traceback."""
+    try:
+        app()
+    except (ConfigurationError, UsageError) as problem:
+        _complain(str(problem))
+        sys.exit(WRONG_EXIT)
+    except PushLossError as problem:
+        _complain(str(problem))
+        sys.exit(FAILED_EXIT)
+
+
+@app.command()
+def load(
+    first: FirstDay,
+    last: LastDay,
+    app_names: AppNames = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Only days that are not loaded yet.")
+    ] = False,
+) -> None:
+    """Ask the API for these days and load them.
+
+    Runs the Dagster assets in this process. Example:
+
+        pushloss load 2026-03-01 2026-03-07 --app shop --missing
+    """
+    _run_days("daily_push_loss", first, last, app_names, missing=missing)
+
+
+@app.command()
+def replay(first: FirstDay, last: LastDay, app_names: AppNames = None) -> None:
+    """Rebuild these days from the stored answers; calls nothing.
+
+    Example:
+
+        pushloss replay 2026-03-01 2026-03-31
+    """
+    _run_days("replay_push_loss", first, last, app_names, missing=False)
+
+
+@app.command()
+def status(app_names: AppNames = None) -> None:
+    """Show what is known of each app and day.
+
+    The days that the API still tells, and older ones that need somebody. Example:
+
+        pushloss status --app shop
+    """
+    parts = _open()
+    statuses = day_statuses(parts, parts.settings.select(tuple(app_names or ())))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("app", "day", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("revision", "rows"):
+        table.add_column(name, justify="right")
+    table.add_column(f"fetched at ({parts.settings.timezone})", no_wrap=True)
+    table.add_column("days left", justify="right")
+    table.add_column("what is wrong", overflow="fold")
+    for day in statuses:
+        fetched = day.fetched_at
+        table.add_row(
+            escape(day.app),
+            str(day.loss_date),
+            _coloured(day.state),
+            str(day.revision or "–"),
+            str(day.row_count) if day.revision else "–",
+            f"{fetched.astimezone(parts.settings.timezone):%Y-%m-%d %H:%M}"
+            if fetched
+            else "–",
+            _coloured_days_left(day.days_left, is_done=day.state in DONE),
+            escape(day.problem),
+        )
+    _console().print(table)
+
+
+@app.command()
+def accept(
+    day: Annotated[
+        datetime,
+        typer.Argument(metavar="DATE", formats=["%Y-%m-%d"], help="The held day."),
+    ],
+    app_name: Annotated[
+        str, typer.Option("--app", metavar="NAME", help="The app it is held for.")
+    ],
+) -> None:
+    """Apply a held answer: the day is empty from now on.
+
+    An answer without rows for a day that has rows is held until somebody
+    accepts it. The rows stay in push_loss_history. Example:
+
+        pushloss accept 2026-03-05 --app shop
+    """
+    parts = _open()
+    (name,) = parts.settings.select((app_name,))
+    outcome = accept_day(parts, name, day.date())
+    publish(parts)
+    _console().print(
+        f"{name} {day.date()} is {outcome.state} as of revision {outcome.revision}",
+        markup=False,
+    )
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(metavar='"SELECT …"', help="One query.")],
+    output_format: Annotated[
+        Format, typer.Option("--format", help="csv and json are exact.")
+    ] = Format.TABLE,
+) -> None:
+    """Query the warehouse, read-only.
+
+    Every sum must choose a scope. Example:
+
+        pushloss sql "select loss_date, sum(err_count) as lost from push_loss
+        where scope = 'overall' group by loss_date order by loss_date"
+    """
+    rows = _open().warehouse.query(query)
+    match output_format:
+        case Format.CSV:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(rows.columns)
+            writer.writerows([_in_csv(value) for value in row] for row in rows.rows)
+        case Format.JSON:
+            json.dump(rows.as_dicts(), sys.stdout, ensure_ascii=False, default=_in_json)
+            print()
+        case Format.TABLE:
+            _console().print(_table(rows.columns, rows.rows))
+
+
+@app.command()
+def simulate(
+    port: Annotated[int, typer.Option(help="0 picks a free one.")] = 8091,
+    now: Annotated[
+        str | None,
+        typer.Option(metavar="ISO", help="Simulated time; without it, the real one."),
+    ] = None,
+) -> None:
+    """Run the simulator of the API on loopback until Ctrl-C.
+
+    Two made-up apps, `shop` and `chat`, with a weekly rhythm, late counts and
+    incidents. Example:
+
+        pushloss simulate --port 8091
+    """
+    from pushloss_pipeline.simulator.scenario import demo_scenario
+    from pushloss_pipeline.simulator.server import serve
+
+    scenario = demo_scenario(_simulated_day(now))
+
+    def announce(url: str) -> None:
+        print(url)
+        for simulated in scenario.apps:
+            print(
+                f"  {simulated.name}: sdk_app_id {simulated.sdk_app_id},"
+                f" identifier {simulated.identifier},"
+                f" key {simulated.secret_key} (made up)"
+            )
+        print("Ctrl-C ends it.", flush=True)
+
+    try:
+        serve(scenario, port=port, now=now, on_ready=announce)
+    except OSError as problem:
+        raise UsageError(
+            f"port {port} cannot be used: {problem.strerror}; try --port 0"
+        ) from None
+
+
+@app.command()
+def check(app_names: AppNames = None) -> None:
+    """Read the configuration, sign, and make one call for each app.
+
+    Says what is wrong and how to mend it; stores nothing. Example:
+
+        pushloss check
+    """
+    parts = _open()
+    names = parts.settings.select(tuple(app_names or ()))
+    worst = DONE_EXIT
+    for name in names:
+        probed = probe(parts, name)
+        if not probed.problem:
+            _say(f"[green]✓[/] {escape(name)}: signed, asked and answered")
+            continue
+        worst = max(worst, WRONG_EXIT if probed.is_configuration else FAILED_EXIT)
+        _say(f"[red]✗[/] {escape(name)}: {escape(probed.problem)}")
+        _say(f"  → {escape(probed.advice)}")
+    raise typer.Exit(worst)
+
+
+def _run_days(
+    job: str,
+    first: datetime,
+    last: datetime,
+    app_names: Sequence[str] | None,
+    *,
+    missing: bool,
+) -> None:
+    parts = _open()
+    days = days_between(parts, first.date(), last.date())
+    names = parts.settings.select(tuple(app_names or ()))
+    if job == "daily_push_loss":
+        require_a_key(parts.settings, names)
+    from pushloss_pipeline.launch import run_job  # Dagster takes seconds to import
+
+    outcomes: list[DayOutcome] = []
+    with _progress() as progress:
+        bar = progress.add_task("app days", total=len(days) * len(names))
+
+        def listen(outcome: DayOutcome) -> None:
+            outcomes.append(outcome)
+            progress.advance(bar)
+
+        try:
+            finished = run_job(
+                parts.settings,
+                job,
+                days,
+                apps=names,
+                only_missing=missing,
+                listener=listen,
+            )
+        except KeyboardInterrupt:
+            progress.stop()
+            _complain(
+                f"interrupted; {len(outcomes)} app days are kept. Run it again with"
+                " --missing for the rest"
+            )
+            raise typer.Exit(INTERRUPTED_EXIT) from None
+        progress.update(bar, completed=len(days) * len(names))
+    failed = _tell(outcomes)
+    if finished.problem and not failed:
+        _complain(finished.problem)
+    _say(f"warehouse: {escape(str(parts.warehouse.path))}")
+    raise typer.Exit(FAILED_EXIT if failed or finished.problem else DONE_EXIT)
+
+
+def _tell(outcomes: Sequence[DayOutcome]) -> int:
+    """One line for each failed app day, then the sum of it all."""
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    for outcome in sorted(failed, key=lambda o: (o.app, o.loss_date)):
+        _say(
+            f"[red]✗[/] {escape(outcome.app)} {outcome.loss_date}"
+            f" {escape(' '.join(outcome.problem.split()))}"
+            + (f" → {escape(outcome.advice)}" if outcome.advice else "")
+        )
+    done = [outcome for outcome in outcomes if outcome.is_done]
+    revised = sum(outcome.is_new_revision for outcome in done)
+    counts = Counter(outcome.state for outcome in done)
+    states = ", ".join(f"{counts[s]} {s.value}" for s in State if counts[s])
+    _say(
+        f"[green]✓[/] {len(done)} app days done ({states or 'nothing to do'}),"
+        f" {revised} with new content"
+        + (f"; [red]{len(failed)} failed[/]" if failed else "")
+    )
+    return len(failed)
+
+
+def _open() -> Parts:
+    return open_parts(read_settings())
+
+
+def _simulated_day(now: str | None) -> date:
+    if now is None:
+        return date.today()
+    try:
+        return datetime.fromisoformat(now).date()
+    except ValueError:
+        raise UsageError(
+            f"--now {now!r} is not an ISO time such as 2026-03-10T12:00:00+08:00"
+        ) from None
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def _say(text: str) -> None:
+    _console().print(text, soft_wrap=True)
+
+
+def _complain(text: str) -> None:
+    _console(stderr=True).print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
+
+
+def _progress() -> Progress:
+    return Progress(
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=_console(stderr=True),
+        transient=True,
+    )
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for position, column in enumerate(columns):
+        is_number = any(isinstance(row[position], int | float) for row in rows)
+        table.add_column(
+            escape(column), justify="right" if is_number else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(_in_table(value) for value in row))
+    return table
+
+
+def _in_table(value: Any) -> str:
+    if value is None:
+        return "[dim]–[/]"
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if is_count else escape(str(value))
+
+
+def _in_csv(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=_in_json)
+    return _in_json(value) if isinstance(value, date) else value
+
+
+def _in_json(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+_STATE_COLOURS = {
+    None: "dim",
+    State.LOADED: "green",
+    State.EMPTY: "cyan",
+    State.HELD: "yellow",
+}
+
+
+def _coloured(state: State | None) -> str:
+    colour = _STATE_COLOURS.get(state, "red")
+    return f"[{colour}]{state.value if state else 'never asked'}[/]"
+
+
+def _coloured_days_left(days_left: int, *, is_done: bool) -> str:
+    if is_done or days_left > 3:
+        return str(days_left)
+    return f"[{'red' if days_left <= 1 else 'yellow'}]{days_left}[/]"

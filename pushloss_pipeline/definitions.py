@@ -1,0 +1,31 @@
+"""What Dagster loads: collects, decides nothing."""
+
+import dagster as dg
+
+from pushloss_pipeline.defs.assets import POOL, load_asset, warehouse
+from pushloss_pipeline.defs.partitions import daily_partitions
+from pushloss_pipeline.defs.resources import RESOURCE, pushloss_resource
+from pushloss_pipeline.defs.schedules import daily_schedule, load_job, replay_job
+from pushloss_pipeline.parts import utc_now
+from pushloss_pipeline.settings import Settings, read_settings
+from pushloss_pipeline.steps import Listener
+
+
+def build_definitions(
+    settings: Settings, *, listener: Listener | None = None, pool: str | None = POOL
+) -> dg.Definitions:
+    """All definitions for one configuration; `listener` hears of every outcome."""
+    daily = daily_partitions(settings)
+    return dg.Definitions(
+        assets=[load_asset(daily, pool=pool), warehouse],
+        jobs=[load_job, replay_job],
+        schedules=[daily_schedule(settings, utc_now)],
+        resources={RESOURCE: pushloss_resource(settings, listener)},
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Definitions of the configuration that the environment names."""
+    return build_definitions(read_settings())

@@ -1,0 +1,117 @@
+"""Runs a job in this process, recorded in the Dagster instance like any other run."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from pushloss_pipeline.definitions import build_definitions
+from pushloss_pipeline.settings import Settings
+from pushloss_pipeline.steps import Listener
+
+_CHECKOUT = Path(__file__).resolve().parents[1]
+_PROCESS_TAG = "pushloss/process"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a run ended; `problem` is empty where all its days are good."""
+
+    run_id: str
+    problem: str
+
+
+def run_job(
+    settings: Settings,
+    job: str,
+    days: Sequence[date],
+    *,
+    apps: Sequence[str],
+    only_missing: bool,
+    listener: Listener,
+) -> Finished:
+    """Run one job over all these days as one run; Dagster's log stays silent."""
+    # No pool here: were this process killed, nobody would give its slot back.
+    definitions = build_definitions(settings, listener=listener, pool=None)
+    options = {"apps": list(apps), "only_missing": only_missing}
+    with _instance(settings) as instance:
+        _close_killed_runs(instance)
+        result = definitions.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            tags={
+                "dagster/asset_partition_range_start": min(days).isoformat(),
+                "dagster/asset_partition_range_end": max(days).isoformat(),
+                _PROCESS_TAG: _process(os.getpid()),
+            },
+            run_config={
+                "ops": {"load_push_loss": {"config": options}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+        return Finished(result.run_id, _problem(result))
+
+
+def _problem(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            return data.error.message.strip() if data.error else "the step failed"
+    return "" if result.success else "the run did not finish"
+
+
+@contextlib.contextmanager
+def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance of DAGSTER_HOME, or of this checkout's `dagster.yaml`.
+
+    An installed package has no checkout: its runs are kept in the data folder.
+    """
+    if os.environ.get("DAGSTER_HOME"):
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    elif (_CHECKOUT / "dagster.yaml").is_file():
+        # Paths in the file are relative to the folder Dagster is started in.
+        with (
+            contextlib.chdir(_CHECKOUT),
+            dg.DagsterInstance.from_config(str(_CHECKOUT)) as instance,
+        ):
+            yield instance
+    else:
+        home = settings.local_dir / "dagster"
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            yield instance
+
+
+def _close_killed_runs(instance: dg.DagsterInstance) -> None:
+    """A run whose process was killed would look as if it went on for ever."""
+    going = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+    for run in instance.get_runs(filters=going):
+        process = run.tags.get(_PROCESS_TAG)
+        if process and not _is_alive(process):
+            instance.report_run_failed(run, message="its process was killed")
+
+
+def _process(pid: int) -> str:
+    return f"{socket.gethostname()}:{pid}"
+
+
+def _is_alive(process: str) -> bool:
+    """Whether it may still run; what runs on another machine is taken to."""
+    host, _, pid = process.rpartition(":")
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,37 @@
+"""The one place where the real parts are plugged together."""
+
+from datetime import UTC, datetime
+
+from pushloss_pipeline.adapters.client import PushLossClient
+from pushloss_pipeline.adapters.lake import Lake
+from pushloss_pipeline.adapters.pacing import Pacer
+from pushloss_pipeline.adapters.usersig import UserSigs
+from pushloss_pipeline.adapters.warehouse import Warehouse
+from pushloss_pipeline.settings import Settings
+from pushloss_pipeline.steps import Parts
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def open_parts(settings: Settings) -> Parts:
+    """Real parts for this configuration; nothing is opened before it is used."""
+    folder = settings.local_dir
+    usersigs = UserSigs()
+
+    def open_client() -> PushLossClient:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pacer = Pacer(
+            folder / "pacing.sqlite", calls_per_second=settings.calls_per_second
+        )
+        return PushLossClient(pacer=pacer, usersigs=usersigs, clock=utc_now)
+
+    return Parts(
+        settings=settings,
+        lake=Lake(settings.lake_root, lock_path=folder / "record.lock"),
+        warehouse=Warehouse(folder),
+        open_client=open_client,
+        clock=utc_now,
+    )

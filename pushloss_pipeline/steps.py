@@ -1,0 +1,639 @@
+"""The walk of a day: ask, record, judge, publish. All above only calls these.
+
+One app's days are asked in order, many apps at once. Whatever has arrived is
+recorded and judged together, so a kill loses only what was still on its way.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from itertools import groupby
+from typing import Any
+from uuid import uuid4
+
+from pushloss_pipeline.adapters.client import PushLossClient
+from pushloss_pipeline.adapters.lake import Lake
+from pushloss_pipeline.adapters.sql_files import (
+    Statement,
+    read_statement,
+    read_statements,
+)
+from pushloss_pipeline.adapters.warehouse import Published, Rows, Warehouse
+from pushloss_pipeline.domain.advice import what_to_do
+from pushloss_pipeline.domain.codes import STOPS_APP, reaction_to
+from pushloss_pipeline.domain.errors import ConfigurationError, UsageError
+from pushloss_pipeline.domain.model import Answer, App, AppDay, Outcome
+from pushloss_pipeline.domain.verdict import (
+    DONE,
+    Standing,
+    State,
+    judge_all,
+    missing_entries,
+)
+from pushloss_pipeline.domain.window import (
+    askable_days,
+    day_window,
+    expires_at,
+    is_expired,
+    is_over,
+    last_complete_day,
+)
+from pushloss_pipeline.settings import Settings
+
+DAILY_CAP_CODE = 60028
+REPLAY_APPS = 50
+"""Apps whose answers of one month are held in memory at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the steps work with; plugged together in `parts.py`."""
+
+    settings: Settings
+    lake: Lake
+    warehouse: Warehouse
+    open_client: Callable[[], PushLossClient]
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class DayOutcome:
+    """What became of one app's day in a walk; `problem` is empty where all is well."""
+
+    app: str
+    loss_date: date
+    state: State | None
+    """None: never asked for, now or before."""
+    revision: int = 0
+    row_count: int = 0
+    is_new_revision: bool = False
+    calls: int = 0
+    problem: str = ""
+    advice: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """Nobody has to do anything about it."""
+        return not self.problem
+
+
+@dataclass(frozen=True, slots=True)
+class DayStatus:
+    """What is known of one app's day, and how long the API will still tell more."""
+
+    app: str
+    loss_date: date
+    state: State | None
+    revision: int
+    row_count: int
+    fetched_at: datetime | None
+    days_left: int
+    """Days until the API forgets it; 0 where it has."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one call for an app showed."""
+
+    app: str
+    problem: str = ""
+    advice: str = ""
+    is_configuration: bool = False
+    """A person must mend the configuration or the console, not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """A check of one day: passed where no row is bad."""
+
+    statement: Statement
+    bad_rows: Rows
+
+    @property
+    def is_passed(self) -> bool:
+        """No bad row was found."""
+        return not self.bad_rows.rows
+
+    @property
+    def is_fatal(self) -> bool:
+        """A failure means wrong data, not only odd data."""
+        return self.statement.labels["Severity"] == "fail"
+
+
+GATHER_SECONDS = 2.0
+"""Answers of this span are recorded together: a kill loses no more than these."""
+GATHER_DAYS = 200
+"""App days that are recorded together at most; it bounds memory."""
+
+Arrivals = asyncio.Queue[tuple[Answer, ...] | None]
+"""Attempts at one app's day each; None ends it."""
+
+Listener = Callable[[DayOutcome], None]
+"""Hears of every outcome as soon as it is recorded."""
+
+
+def days_between(parts: Parts, first: date, last: date) -> tuple[date, ...]:
+    """All days from first to last; refused where one is not over or too early."""
+    settings, now = parts.settings, parts.clock()
+    if first > last:
+        raise UsageError(f"{first} is after {last}; give the earlier day first")
+    if first < settings.start_date:
+        raise UsageError(
+            f"{first} is before start_date {settings.start_date} of "
+            f"{settings.config_path}; set start_date earlier or ask for later days"
+        )
+    if not is_over(last, settings.timezone, now):
+        newest = last_complete_day(settings.timezone, now)
+        raise UsageError(
+            f"{last} is not over in {settings.timezone}; the newest complete day is "
+            f"{newest}"
+        )
+    return tuple(first + timedelta(days=n) for n in range((last - first).days + 1))
+
+
+def load_days(
+    parts: Parts,
+    names: Sequence[str],
+    days: Sequence[date],
+    *,
+    build: bool = True,
+    only_missing: bool = False,
+    on_outcome: Listener = lambda outcome: None,
+) -> tuple[DayOutcome, ...]:
+    """Ask the API for these days of these apps and record what it says.
+
+    A day that the API has forgotten is rebuilt from its stored answers or
+    reported as expired. With `build` False answers are stored, not judged.
+    With `only_missing`, days that are done already are left alone and have no
+    outcome. What goes wrong with one app or day is in its outcome.
+    """
+    settings, now = parts.settings, parts.clock()
+    forgotten = [
+        day
+        for day in days
+        if is_expired(day, settings.timezone, settings.retention_days, now)
+    ]
+    wanted = (
+        _missing(parts, names, days)
+        if only_missing
+        else {name: list(days) for name in names}
+    )
+    outcomes: list[DayOutcome] = []
+    for outcome in _reclaim(parts, wanted, forgotten):
+        on_outcome(outcome)
+        outcomes.append(outcome)
+    askable = {
+        name: [day for day in some_days if day not in forgotten]
+        for name, some_days in wanted.items()
+    }
+    outcomes += _ask(parts, askable, build, on_outcome)
+    return tuple(outcomes)
+
+
+def replay_days(
+    parts: Parts,
+    names: Sequence[str],
+    days: Sequence[date],
+    *,
+    on_outcome: Listener = lambda outcome: None,
+) -> tuple[DayOutcome, ...]:
+    """Rebuild these days from their stored answers; nothing is asked."""
+    outcomes: list[DayOutcome] = []
+    for some_names, some_days in _chunks(names, days):
+        for outcome in _replay(parts, some_names, some_days):
+            on_outcome(outcome)
+            outcomes.append(outcome)
+    return tuple(outcomes)
+
+
+def accept_day(parts: Parts, name: str, day: date) -> DayOutcome:
+    """Apply the held answer of a day: its rows give way to an empty revision."""
+    app_day = AppDay(parts.settings.apps[name].sdk_app_id, day)
+    standing = parts.lake.standings([app_day])[app_day]
+    if standing is None or standing.state is not State.HELD:
+        known = standing.state.value if standing else "never asked for"
+        raise UsageError(f"nothing is held for {name} on {day}: the day is {known}")
+    acceptance = _decision(parts, name, day, Outcome.ACCEPTED)
+    (outcome,) = _record(parts, [(acceptance,)], build=True)
+    return outcome
+
+
+def publish(parts: Parts) -> Published:
+    """Bring `warehouse.duckdb` up to date with the record."""
+    settings = parts.settings
+    return parts.warehouse.publish(
+        parts.lake,
+        apps=[
+            {
+                "sdk_app_id": app.sdk_app_id,
+                "app": name,
+                "is_configured": True,
+                "base_url": app.base_url,
+            }
+            for name, app in settings.apps.items()
+        ],
+        expires_at=lambda day: expires_at(
+            day, settings.timezone, settings.retention_days
+        ),
+        now=parts.clock(),
+    )
+
+
+def check_day(parts: Parts, day: date) -> tuple[CheckResult, ...]:
+    """Run every check of `sql/checks/` on one day of the published file."""
+    return tuple(
+        CheckResult(check, parts.warehouse.query(check.text, {"day": day}))
+        for check in read_statements("checks")
+    )
+
+
+def day_figures(parts: Parts, day: date) -> dict[str, int]:
+    """Rows and losses per stage of one day, all apps together."""
+    question = read_statement("queries", "day_figures")
+    (figures,) = parts.warehouse.query(question.text, {"day": day}).as_dicts()
+    return figures
+
+
+def require_a_key(settings: Settings, names: Sequence[str]) -> None:
+    """Raise the `ConfigurationError` of the first app where no app has its key."""
+    problems = []
+    for name in names:
+        try:
+            settings.app(name)
+        except ConfigurationError as problem:
+            problems.append(problem)
+    if problems and len(problems) == len(names):
+        raise problems[0]
+
+
+def day_statuses(parts: Parts, names: Sequence[str]) -> tuple[DayStatus, ...]:
+    """The days the API still tells, and all others that need a person; by app, day."""
+    settings, now = parts.settings, parts.clock()
+    known = _known_days(parts)
+    window = askable_days(settings.timezone, settings.retention_days, now)
+    statuses = []
+    for name in names:
+        sdk_app_id = settings.apps[name].sdk_app_id
+        troubled = {
+            key.loss_date
+            for key, row in known.items()
+            if key.sdk_app_id == sdk_app_id and State(row["state"]) not in DONE
+        }
+        for day in sorted({*window, *troubled}):
+            row = known.get(AppDay(sdk_app_id, day))
+            statuses.append(_status(parts, name, day, row, now))
+    return tuple(statuses)
+
+
+def probe(parts: Parts, name: str) -> Probe:
+    """Sign and ask for an app's newest complete day, storing nothing."""
+    day = last_complete_day(parts.settings.timezone, parts.clock())
+    try:
+        app = parts.settings.app(name)
+    except ConfigurationError as problem:
+        return Probe(name, str(problem), "set it, then check again", True)
+    window = day_window(day, parts.settings.timezone)
+
+    async def ask() -> tuple[Answer, ...]:
+        async with parts.open_client() as client:
+            return await client.ask(app, window)
+
+    (*_, last) = asyncio.run(ask())
+    (standing,) = judge_all(None, [replace(last, recorded_at=last.fetched_at)])
+    outcome = _outcome(name, day, standing, is_new_revision=False, calls=1)
+    is_refused = standing.state is State.REFUSED
+    return Probe(name, outcome.problem, outcome.advice, is_refused)
+
+
+def _missing(
+    parts: Parts, names: Sequence[str], days: Sequence[date]
+) -> dict[str, list[date]]:
+    keys = [_key(parts, name, day) for name in names for day in days]
+    standings = parts.lake.standings(keys)
+    return {
+        name: [day for day in days if not _is_done(standings[_key(parts, name, day)])]
+        for name in names
+    }
+
+
+def _is_done(standing: Standing | None) -> bool:
+    return standing is not None and standing.state in DONE
+
+
+def _key(parts: Parts, name: str, day: date) -> AppDay:
+    return AppDay(parts.settings.apps[name].sdk_app_id, day)
+
+
+def _reclaim(
+    parts: Parts, wanted: dict[str, list[date]], forgotten: Collection[date]
+) -> Iterator[DayOutcome]:
+    """Rebuild forgotten days from stored answers; what has none has expired."""
+    lost = []
+    for name, days in wanted.items():
+        gone = [day for day in days if day in forgotten]
+        for outcome in replay_days(parts, [name], gone):
+            if outcome.state in (None, State.FAILED, State.REFUSED):
+                day = outcome.loss_date
+                lost.append((_decision(parts, name, day, Outcome.EXPIRED),))
+            else:
+                yield outcome
+    yield from _record(parts, lost, build=True)
+
+
+def _decision(parts: Parts, name: str, day: date, outcome: Outcome) -> Answer:
+    """What stands in the record in an answer's place."""
+    now = parts.clock()
+    window = day_window(day, parts.settings.timezone)
+    info = "the API has forgotten this day and no answer was kept"
+    return Answer(
+        response_id=uuid4().hex,
+        sdk_app_id=parts.settings.apps[name].sdk_app_id,
+        app=name,
+        loss_date=day,
+        window_start=window.start,
+        window_end=window.end,
+        attempt=1,
+        requested_at=now,
+        fetched_at=now,
+        outcome=outcome,
+        error_info=info if outcome is Outcome.EXPIRED else None,
+    )
+
+
+def _ask(
+    parts: Parts,
+    wanted: dict[str, list[date]],
+    build: bool,
+    on_outcome: Listener,
+) -> list[DayOutcome]:
+    outcomes: list[DayOutcome] = []
+
+    def tell(outcome: DayOutcome) -> None:
+        outcomes.append(outcome)
+        on_outcome(outcome)
+
+    ready: list[tuple[App, list[date]]] = []
+    for app, days in _with_keys(parts, wanted, tell):
+        ready.append((app, days))
+    if ready:
+        try:
+            asyncio.run(_ask_all(parts, ready, build, tell))
+        except BaseExceptionGroup as problems:
+            raise _first(problems) from None
+    return outcomes
+
+
+def _first(problems: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = problems.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _with_keys(
+    parts: Parts, wanted: dict[str, list[date]], tell: Listener
+) -> Iterator[tuple[App, list[date]]]:
+    """Apps that can be asked now; the rest is told as not asked, with the reason."""
+    settings, now = parts.settings, parts.clock()
+    today = datetime.combine(
+        now.astimezone(settings.timezone), time.min, settings.timezone
+    )
+    capped = parts.lake.apps_told(DAILY_CAP_CODE, since=today)
+    asked = [name for name in wanted if wanted[name]]
+    require_a_key(settings, asked)
+    for name in asked:
+        try:
+            app = settings.app(name)
+        except ConfigurationError as problem:
+            _tell_unasked(parts, name, wanted[name], str(problem), tell)
+            continue
+        if app.sdk_app_id in capped:
+            reason = f"the daily cap of the API is used up ({DAILY_CAP_CODE})"
+            _tell_unasked(parts, name, wanted[name], reason, tell)
+        else:
+            yield app, wanted[name]
+
+
+def _tell_unasked(
+    parts: Parts, name: str, days: Iterable[date], reason: str, tell: Listener
+) -> None:
+    keys = {day: _key(parts, name, day) for day in days}
+    standings = parts.lake.standings(keys.values())
+    for day, key in keys.items():
+        standing = standings[key]
+        tell(
+            DayOutcome(
+                app=name,
+                loss_date=day,
+                state=standing.state if standing else None,
+                revision=standing.revision if standing else 0,
+                row_count=standing.row_count if standing else 0,
+                problem=f"not asked: {reason}",
+                advice=f"then run `pushloss load {day} {day} --app {name}`",
+            )
+        )
+
+
+async def _ask_all(
+    parts: Parts,
+    wanted: Sequence[tuple[App, list[date]]],
+    build: bool,
+    tell: Listener,
+) -> None:
+    arrivals: Arrivals = asyncio.Queue()
+    async with parts.open_client() as client, asyncio.TaskGroup() as group:
+        group.create_task(_record_arrivals(parts, arrivals, build, tell))
+        try:
+            async with asyncio.TaskGroup() as asking:
+                for app, days in wanted:
+                    asking.create_task(
+                        _ask_app(parts, client, app, days, arrivals, tell)
+                    )
+        finally:
+            arrivals.put_nowait(None)
+
+
+async def _ask_app(
+    parts: Parts,
+    client: PushLossClient,
+    app: App,
+    days: Sequence[date],
+    arrivals: Arrivals,
+    tell: Listener,
+) -> None:
+    for position, day in enumerate(days, 1):
+        answers = await client.ask(app, day_window(day, parts.settings.timezone))
+        await arrivals.put(answers)
+        last = answers[-1]
+        stops = reaction_to(last.http_status, last.error_code) in STOPS_APP
+        if stops and days[position:]:
+            reason = f"{app.name} was refused on {day} ({last.error_code})"
+            await asyncio.to_thread(
+                _tell_unasked, parts, app.name, days[position:], reason, tell
+            )
+            return
+
+
+async def _record_arrivals(
+    parts: Parts,
+    arrivals: Arrivals,
+    build: bool,
+    tell: Listener,
+) -> None:
+    """Record until None comes; a cancelled walk still keeps what has arrived."""
+    is_open = True
+    while is_open:
+        batch: list[tuple[Answer, ...]] = []
+        try:
+            is_open = await _gather(arrivals, batch)
+        except asyncio.CancelledError:
+            _record(parts, batch, build)
+            raise
+        for outcome in await asyncio.to_thread(_record, parts, batch, build):
+            tell(outcome)
+
+
+async def _gather(arrivals: Arrivals, batch: list[tuple[Answer, ...]]) -> bool:
+    """Add what arrives to the batch until it is time to record it; False: the end."""
+    arrived = await arrivals.get()
+    try:
+        async with asyncio.timeout(GATHER_SECONDS):
+            while arrived is not None:
+                batch.append(arrived)
+                if len(batch) >= GATHER_DAYS:
+                    return True
+                arrived = await arrivals.get()
+    except TimeoutError:
+        return True
+    return False
+
+
+def _record(
+    parts: Parts, batch: Sequence[tuple[Answer, ...]], build: bool
+) -> list[DayOutcome]:
+    """Store answers as received, then judge their days; one commit for each."""
+    if not batch:
+        return []
+    answers = [answer for attempts in batch for answer in attempts]
+    with parts.lake.writing():
+        parts.lake.append_answers(answers, now=parts.clock())
+        app_days = {answer.app_day for answer in answers}
+        known = parts.lake.standings(app_days)
+        unjudged = parts.lake.answers_since(known)
+        entries = {key: judge_all(known[key], unjudged[key]) for key in app_days}
+        if build:
+            parts.lake.append_entries([e for key in entries for e in entries[key]])
+    return [
+        _outcome(
+            attempts[-1].app,
+            attempts[-1].loss_date,
+            (*filter(None, [known[key]]), *entries[key])[-1],
+            is_new_revision=any(entry.is_revision for entry in entries[key]),
+            calls=sum(answer.outcome in _CALLS for answer in attempts),
+        )
+        for attempts in batch
+        for key in [attempts[-1].app_day]
+    ]
+
+
+_CALLS = frozenset({Outcome.ANSWERED, Outcome.NO_ANSWER, Outcome.TOO_LARGE})
+
+
+def _outcome(
+    app: str, day: date, standing: Standing, *, is_new_revision: bool, calls: int
+) -> DayOutcome:
+    problem = _problem(standing.state, standing.error_code, standing.error_info)
+    return DayOutcome(
+        app=app,
+        loss_date=day,
+        state=standing.state,
+        revision=standing.revision,
+        row_count=standing.row_count,
+        is_new_revision=is_new_revision,
+        calls=calls,
+        problem=problem,
+        advice=what_to_do(
+            app=app, day=day, state=standing.state, error_code=standing.error_code
+        ),
+    )
+
+
+def _problem(state: State, error_code: int | None, error_info: str | None) -> str:
+    if state in DONE:
+        return ""
+    code = f"{error_code} " if error_code is not None else ""
+    return f"{state.value}: {code}{error_info or ''}".rstrip()
+
+
+def _chunks(
+    names: Sequence[str], days: Sequence[date]
+) -> Iterator[tuple[Sequence[str], list[date]]]:
+    for _, month in groupby(sorted(days), key=lambda day: (day.year, day.month)):
+        some_days = list(month)
+        for start in range(0, len(names), REPLAY_APPS):
+            yield names[start : start + REPLAY_APPS], some_days
+
+
+def _replay(
+    parts: Parts, names: Sequence[str], days: Sequence[date]
+) -> list[DayOutcome]:
+    keys = {(name, day): _key(parts, name, day) for name in names for day in days}
+    now = parts.clock()
+    with parts.lake.writing():
+        answers = parts.lake.answers(keys.values())
+        recorded = parts.lake.entries(keys.values())
+        added = {
+            key: missing_entries(
+                recorded.get(key, []), judge_all(None, answers.get(key, [])), now=now
+            )
+            for key in keys.values()
+        }
+        parts.lake.append_entries([e for key in added for e in added[key]])
+    outcomes = []
+    for (name, day), key in keys.items():
+        entries = [*recorded.get(key, []), *added[key]]
+        if entries:
+            is_new = any(entry.is_revision for entry in added[key])
+            outcomes.append(
+                _outcome(name, day, entries[-1], is_new_revision=is_new, calls=0)
+            )
+        else:
+            outcomes.append(_never_asked(name, day))
+    return outcomes
+
+
+def _never_asked(name: str, day: date) -> DayOutcome:
+    advice = what_to_do(app=name, day=day, state=None, error_code=None)
+    problem = "no answer is stored"
+    return DayOutcome(name, day, None, problem=problem, advice=advice)
+
+
+def _known_days(parts: Parts) -> dict[AppDay, dict[str, Any]]:
+    if not parts.warehouse.path.exists():
+        return {}
+    rows = parts.warehouse.query(
+        "select sdk_app_id, loss_date, state, revision, row_count, fetched_at,"
+        " error_code, error_info from push_loss_days"
+    )
+    return {AppDay(row["sdk_app_id"], row["loss_date"]): row for row in rows.as_dicts()}
+
+
+def _status(
+    parts: Parts, name: str, day: date, row: dict[str, Any] | None, now: datetime
+) -> DayStatus:
+    settings = parts.settings
+    left = expires_at(day, settings.timezone, settings.retention_days) - now
+    days_left = max(0, -(-left // timedelta(days=1)))
+    if row is None:
+        return DayStatus(name, day, None, 0, 0, None, days_left, "never asked for")
+    state = State(row["state"])
+    return DayStatus(
+        app=name,
+        loss_date=day,
+        state=state,
+        revision=row["revision"],
+        row_count=row["row_count"],
+        fetched_at=row["fetched_at"],
+        days_left=days_left,
+        problem=_problem(state, row["error_code"], row["error_info"]),
+    )

@@ -1,0 +1,24 @@
+-- A day in figures, all apps together: what the UI shows beside a partition.
+-- Grain: one row.
+-- Reads: push_loss.
+
+select
+    count(*) as row_count,
+    cast(
+        coalesce(
+            sum(err_count) filter (
+                where scope = 'overall' and stage = 'ready_to_send'
+            ),
+            0
+        ) as bigint
+    ) as ready_to_send_count,
+    cast(
+        coalesce(
+            sum(err_count) filter (
+                where scope = 'overall' and stage = 'post_send_delivered'
+            ),
+            0
+        ) as bigint
+    ) as post_send_delivered_count
+from push_loss
+where loss_date = $day
