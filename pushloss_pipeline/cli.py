@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from pushloss_pipeline.adapters.warehouse import Rows
 from pushloss_pipeline.domain.errors import (
     ConfigurationError,
     PushLossError,
@@ -142,7 +143,7 @@ def status(app_names: AppNames = None) -> None:
             _coloured_days_left(day.days_left, is_done=day.state in DONE),
             escape(day.problem),
         )
-    _console().print(table)
+    make_console().print(table)
 
 
 @app.command()
@@ -166,7 +167,7 @@ def accept(
     (name,) = parts.settings.select((app_name,))
     outcome = accept_day(parts, name, day.date())
     publish(parts)
-    _console().print(
+    make_console().print(
         f"{name} {day.date()} is {outcome.state} as of revision {outcome.revision}",
         markup=False,
     )
@@ -196,7 +197,7 @@ def sql(
             json.dump(rows.as_dicts(), sys.stdout, ensure_ascii=False, default=_in_json)
             print()
         case Format.TABLE:
-            _console().print(_table(rows.columns, rows.rows))
+            make_console().print(rows_table(rows))
 
 
 @app.command()
@@ -342,7 +343,8 @@ def _simulated_day(now: str | None) -> date:
         ) from None
 
 
-def _console(*, stderr: bool = False) -> Console:
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that never folds a table in a file or a pipe."""
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
@@ -350,11 +352,11 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def _say(text: str) -> None:
-    _console().print(text, soft_wrap=True)
+    make_console().print(text, soft_wrap=True)
 
 
 def _complain(text: str) -> None:
-    _console(stderr=True).print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
+    make_console(stderr=True).print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
 
 
 def _progress() -> Progress:
@@ -363,19 +365,20 @@ def _progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=_console(stderr=True),
+        console=make_console(stderr=True),
         transient=True,
     )
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+def rows_table(answer: Rows) -> Table:
+    """Rows for people: counts with separators to the right, NULL as a dash."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for position, column in enumerate(columns):
-        is_number = any(isinstance(row[position], int | float) for row in rows)
+    for position, column in enumerate(answer.columns):
+        is_number = any(isinstance(row[position], int | float) for row in answer.rows)
         table.add_column(
             escape(column), justify="right" if is_number else "left", overflow="fold"
         )
-    for row in rows:
+    for row in answer.rows:
         table.add_row(*(_in_table(value) for value in row))
     return table
 

@@ -1,0 +1,59 @@
+# Needs git, make and Python 3.11 or newer; everything else comes from uv.lock.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# What pip is told about indexes, proxies and certificates holds for everything
+# here: uv only reads the lock, pip installs.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV_VERSION := 0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test test-slow check lint fmt clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## Install into .venv what uv.lock says
+
+$(STAMP): pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV), once; about a minute …"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install uv==$(UV_VERSION)
+	@$(BIN)/uv export --quiet --frozen --no-emit-project --output-file $(VENV)/lock.txt
+	@$(PIP) install --require-hashes --no-deps --requirement $(VENV)/lock.txt
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+demo: $(STAMP) ## Load a made-up week through Dagster and show what came of it
+	@$(BIN)/python -m pushloss_pipeline.demo
+
+dev: $(STAMP) ## Start Dagster's UI and daemon with your pushloss.toml
+	@$(BIN)/pushloss status >/dev/null
+	@env -u DAGSTER_HOME $(BIN)/dagster dev
+
+test: $(STAMP) ## Run the test suite
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(STAMP) ## Run the tests that take minutes
+	@$(BIN)/pytest -n 2 --dist loadfile -m slow
+
+lint: $(STAMP) ## Check format, types, floors and SQL
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -n 9
+	@$(BIN)/sqlfluff lint --nocolor --disable-progress-bar sql
+
+check: lint test ## All that must hold before a change lands
+
+fmt: $(STAMP) ## Format Python and SQL
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/sqlfluff fix --disable-progress-bar sql
+
+clean: ## Remove the installation and caches; data stays
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,5 @@
+"""`python -m pushloss_pipeline` is the command `pushloss`."""
+
+from pushloss_pipeline.cli import main
+
+main()
