@@ -1,5 +1,7 @@
 """The one place where the real parts are plugged together."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from pushloss_pipeline.adapters.client import PushLossClient
@@ -21,12 +23,18 @@ def open_parts(settings: Settings) -> Parts:
     folder = settings.local_dir
     usersigs = UserSigs()
 
-    def open_client() -> PushLossClient:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    @asynccontextmanager
+    async def open_client() -> AsyncIterator[PushLossClient]:
         pacer = Pacer(
             folder / "pacing.sqlite", calls_per_second=settings.calls_per_second
         )
-        return PushLossClient(pacer=pacer, usersigs=usersigs, clock=utc_now)
+        try:
+            async with PushLossClient(
+                pacer=pacer, usersigs=usersigs, clock=utc_now
+            ) as client:
+                yield client
+        finally:
+            pacer.close()
 
     return Parts(
         settings=settings,

@@ -7,20 +7,23 @@ order in which answers are judged.
 """
 
 import json
+import logging
 import os
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.fs as pafs
 from deltalake import (
     CommitProperties,
     DeltaTable,
@@ -28,7 +31,8 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
 from filelock import FileLock, Timeout
 from tenacity import (
     retry,
@@ -49,14 +53,94 @@ from pushloss_pipeline.domain.verdict import Standing, State
 
 LOCK_SECONDS = 300.0
 """A writer holds its turn for well under a second; longer means it hangs."""
+MANY_FILES = 100
+"""Files of one partition that are merged into one."""
+MANY_FILES_OF_THE_PAST = 10
+"""The same where the partition's month is over: hardly any will be added."""
+SMALL_BYTES = 50_000_000
+"""A file below this is worth merging."""
+REMOVED_KEPT_HOURS = 7 * 24
+"""How long a merged file stays for readers that have listed it."""
 
+_STATISTICS_STEP = timedelta(milliseconds=1)
+"""Delta cuts the statistics of timestamps to milliseconds."""
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _TABLE_CONFIGURATION = {
     "delta.appendOnly": "true",
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 7 days",
     "delta.setTransactionRetentionDuration": "interval 30 days",
 }
-_WRITER = WriterProperties(compression="ZSTD", max_row_group_size=131072)
+_PARTITIONS = {
+    PUSH_LOSS_RESPONSES.name: ["month"],
+    # Markers and states apart from losses: what stands is read at every load,
+    # and they are one row in a hundred.
+    PUSH_LOSS_REVISIONS.name: ["month", "row_kind"],
+}
+_WRITERS = {
+    # Bodies are large: small groups of rows let a reader skip most of them.
+    PUSH_LOSS_RESPONSES.name: WriterProperties(
+        compression="ZSTD", max_row_group_size=256
+    ),
+    PUSH_LOSS_REVISIONS.name: WriterProperties(
+        compression="ZSTD", max_row_group_size=131072
+    ),
+}
+
+_ANSWER_KEY = ["response_id", "sdk_app_id", "loss_date", "recorded_at"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One immutable file of a table, and what its rows can hold."""
+
+    path: str
+    """Within the table."""
+    partition: Mapping[str, str]
+    size_bytes: int
+    first_day: date
+    last_day: date
+    last_recorded_at: datetime
+    """To the millisecond, rounded down."""
+
+    @property
+    def has_losses_only(self) -> bool:
+        """No marker and no state is in it."""
+        return self.partition.get("row_kind") == "loss"
+
+    def may_tell_of(self, days: Collection[date]) -> bool:
+        """Whether rows of one of these days can be in it."""
+        return any(self.first_day <= day <= self.last_day for day in days)
+
+    def may_be_after(self, moment: datetime) -> bool:
+        """Whether rows recorded at this moment or later can be in it."""
+        return self.last_recorded_at + _STATISTICS_STEP > moment
+
+
+class Snapshot:
+    """One version of a table: what is committed later does not show in it."""
+
+    def __init__(self, table: DeltaTable, declared: Table, folder: str) -> None:
+        self.identity = str(table.metadata().id)
+        """Another one where the table was deleted and made anew."""
+        self.files = tuple(_files_of(table))
+        self._schema = declared.schema
+        self._filesystem = _filesystem_at(folder)
+
+    def rows(self, files: Iterable[DataFile]) -> pads.Dataset:
+        """The rows of some of its files."""
+        parquet = pads.ParquetFileFormat()
+        fragments = [
+            parquet.make_fragment(
+                file.path, self._filesystem, _partition_expression(file.partition)
+            )
+            for file in files
+        ]
+        return pads.FileSystemDataset(
+            fragments, self._schema, parquet, self._filesystem
+        )
 
 
 class Lake:
@@ -70,10 +154,10 @@ class Lake:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Take turns with every other writer of this data folder."""
+        lock = FileLock(self._lock_path, timeout=LOCK_SECONDS, mode=0o600)
         try:
             self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._lock_path, timeout=LOCK_SECONDS, mode=0o600):
-                yield
+            lock.acquire()
         except Timeout:
             raise StoreError(
                 f"another process holds {self._lock_path} for more than "
@@ -81,6 +165,10 @@ class Lake:
             ) from None
         except OSError as problem:
             raise StoreError(f"cannot write the record: {problem}") from problem
+        try:
+            yield
+        finally:
+            lock.release()
 
     def append_answers(
         self, answers: Sequence[Answer], *, now: datetime
@@ -92,53 +180,59 @@ class Lake:
         """
         if not answers:
             return ()
-        table = self._open(PUSH_LOSS_RESPONSES)
-        start = max(now, _newest_recorded_at(table) + timedelta(milliseconds=1))
+        start = max(now, self._newest_recorded_at() + _STATISTICS_STEP)
         recorded = tuple(
             replace(answer, recorded_at=start + timedelta(microseconds=position))
             for position, answer in enumerate(answers)
         )
-        self._append(table, _answers_table(recorded))
+        self._append(PUSH_LOSS_RESPONSES, _answers_table(recorded))
         return recorded
 
     def append_entries(self, entries: Sequence[Standing]) -> None:
         """Append judged entries: markers with their rows, and states."""
         if entries:
-            table = self._open(PUSH_LOSS_REVISIONS)
-            self._append(table, _entries_table(entries))
+            self._append(PUSH_LOSS_REVISIONS, _entries_table(entries))
 
     def answers(self, app_days: Collection[AppDay]) -> dict[AppDay, list[Answer]]:
         """All answers of these days in recorded order, bodies included."""
-        return self._answers(app_days, pc.scalar(True))
+        return _by_app_day(map(_answer, self._answer_rows(app_days)))
 
-    def answers_since(
-        self, standings: dict[AppDay, Standing | None]
+    def unjudged(
+        self, standings: Mapping[AppDay, Standing | None], recorded: Sequence[Answer]
     ) -> dict[AppDay, list[Answer]]:
-        """Answers of these days that were recorded after what stands for each."""
-        if not standings:
-            return {}
-        known = [
-            standing.recorded_at if standing else datetime.min.replace(tzinfo=UTC)
-            for standing in standings.values()
+        """Answers of these days after what stands for each, in recorded order.
+
+        `recorded` are those that were just appended; what else there is, a walk
+        left behind that was killed before it could judge, or changed nothing.
+        """
+        since = min((_judged_until(s) for s in standings.values()), default=_LONG_AGO)
+        at_hand = {answer.response_id for answer in recorded}
+        left = [
+            row["response_id"]
+            for row in self._answer_rows(standings, since=since, columns=_ANSWER_KEY)
+            if row["response_id"] not in at_hand
+            and row["recorded_at"] > _judged_until(standings[_app_day(row)])
         ]
-        found = self._answers(standings.keys(), pc.field("recorded_at") > min(known))
-        return {
-            app_day: [
-                answer
-                for answer in found.get(app_day, [])
-                if standing is None or _time_of(answer) > standing.recorded_at
-            ]
-            for app_day, standing in standings.items()
-        }
+        if left:
+            left_behind = pc.field("response_id").isin(left)
+            rows = self._answer_rows(standings, since=since, condition=left_behind)
+            recorded = sorted([*map(_answer, rows), *recorded], key=_time_of)
+        return {key: [] for key in standings} | _by_app_day(recorded)
 
     def entries(self, app_days: Collection[AppDay]) -> dict[AppDay, list[Standing]]:
         """Markers and states of these days, oldest first, without their rows."""
-        rows = self._read(PUSH_LOSS_REVISIONS, app_days, pc.field("row_kind") != "loss")
+        days = {app_day.loss_date for app_day in app_days}
+        snapshot = self._snapshot(PUSH_LOSS_REVISIONS)
+        files = [
+            file
+            for file in snapshot.files
+            if not file.has_losses_only and file.may_tell_of(days)
+        ]
+        rows = _rows_of(snapshot, files, app_days, pc.field("row_kind") != "loss")
         rows.sort(key=lambda row: str(row["entry_key"]))
         found: dict[AppDay, list[Standing]] = defaultdict(list)
         for row in rows:
-            standing = _standing(row)
-            found[standing.app_day].append(standing)
+            found[_app_day(row)].append(_standing(row))
         return {app_day: _one_per_entry(found[app_day]) for app_day in found}
 
     def standings(self, app_days: Collection[AppDay]) -> dict[AppDay, Standing | None]:
@@ -151,93 +245,135 @@ class Lake:
 
     def apps_told(self, error_code: int, *, since: datetime) -> frozenset[int]:
         """Apps that the API answered with this code since then."""
-        told = self._dataset(PUSH_LOSS_RESPONSES).to_table(
+        snapshot = self._snapshot(PUSH_LOSS_RESPONSES)
+        told = _read(
+            snapshot,
+            [
+                f
+                for f in snapshot.files
+                if f.last_recorded_at + _STATISTICS_STEP > since
+            ],
+            (pc.field("error_code") == error_code) & (pc.field("recorded_at") >= since),
             columns=["sdk_app_id"],
-            filter=(pc.field("error_code") == error_code)
-            & (pc.field("recorded_at") >= since),
         )
-        return frozenset(told.column("sdk_app_id").to_pylist())
+        return frozenset(row["sdk_app_id"] for row in told)
 
-    def revisions(self, months: Iterable[str] | None = None) -> pads.Dataset:
-        """The table `push_loss_revisions` as one snapshot, whole or of some months."""
-        return self._dataset(PUSH_LOSS_REVISIONS, months)
+    def revisions(self) -> Snapshot:
+        """The table `push_loss_revisions` as it is now."""
+        return self._snapshot(PUSH_LOSS_REVISIONS)
 
-    def create(self) -> None:
-        """Create the tables that are not there yet."""
-        for table in LAKE_TABLES:
-            self._open(table)
+    def tidy(self, *, today: date) -> int:
+        """Merge the small files of many commits; how many partitions were merged.
 
-    def _answers(
-        self, app_days: Collection[AppDay], condition: pc.Expression
-    ) -> dict[AppDay, list[Answer]]:
-        rows = self._read(PUSH_LOSS_RESPONSES, app_days, condition)
-        rows.sort(key=lambda row: row["recorded_at"])
-        found: dict[AppDay, list[Answer]] = defaultdict(list)
-        for row in rows:
-            answer = _answer(row)
-            found[answer.app_day].append(answer)
-        return dict(found)
+        Rows stay as they are. A merged file is removed once no reader can still
+        hold it.
+        """
+        crowded = {
+            declared.name: _crowded_partitions(self._snapshot(declared).files, today)
+            for declared in LAKE_TABLES
+        }
+        if not any(crowded.values()):
+            return 0
+        with self.writing():
+            for declared in LAKE_TABLES:
+                self._merge(declared, crowded[declared.name])
+        return sum(map(len, crowded.values()))
 
-    def _read(
-        self, table: Table, app_days: Collection[AppDay], condition: pc.Expression
+    def _merge(self, declared: Table, partitions: Sequence[Mapping[str, str]]) -> None:
+        table = self._open(declared)
+        before = table.version()
+        try:
+            for partition in partitions:
+                table.optimize.compact(
+                    partition_filters=[(k, "=", v) for k, v in partition.items()],
+                    max_concurrent_tasks=2,
+                    writer_properties=_WRITERS[declared.name],
+                )
+            if partitions:
+                table.vacuum(retention_hours=REMOVED_KEPT_HOURS, dry_run=False)
+        except DeltaError as problem:
+            # Another machine got there first; the next time will do.
+            _log.warning("record not tidied table=%s: %s", declared.name, problem)
+        for version in range(before + 1, table.version() + 1):
+            self._force_to_disk(declared, version)
+
+    def _newest_recorded_at(self) -> datetime:
+        files = self._snapshot(PUSH_LOSS_RESPONSES).files
+        return max((file.last_recorded_at for file in files), default=_LONG_AGO)
+
+    def _answer_rows(
+        self,
+        app_days: Collection[AppDay],
+        *,
+        since: datetime = _LONG_AGO,
+        condition: pc.Expression | None = None,
+        columns: list[str] | None = None,
     ) -> list[dict[str, Any]]:
-        wanted = set(app_days)
-        if not wanted:
-            return []
-        days = {app_day.loss_date for app_day in wanted}
-        dataset = self._dataset(table, {_month(day) for day in days})
-        rows = dataset.to_table(
-            filter=condition
-            & pc.field("loss_date").isin(sorted(days))
-            & pc.field("sdk_app_id").isin(sorted({key.sdk_app_id for key in wanted}))
-        ).to_pylist()
-        return [
-            row for row in rows if AppDay(row["sdk_app_id"], row["loss_date"]) in wanted
+        days = {app_day.loss_date for app_day in app_days}
+        snapshot = self._snapshot(PUSH_LOSS_RESPONSES)
+        files = [
+            file
+            for file in snapshot.files
+            if file.may_tell_of(days) and file.may_be_after(since)
         ]
+        rows = _rows_of(snapshot, files, app_days, condition, columns)
+        rows.sort(key=lambda row: row["recorded_at"])
+        return rows
 
-    def _dataset(
-        self, table: Table, months: Iterable[str] | None = None
-    ) -> pads.Dataset:
-        partitions = None if months is None else [("month", "in", sorted(months))]
-        return self._open(table).to_pyarrow_dataset(
-            partitions=partitions, schema=table.schema
-        )
+    def _snapshot(self, declared: Table) -> Snapshot:
+        return Snapshot(self._open(declared), declared, self._folder(declared))
 
-    def _open(self, table: Table) -> DeltaTable:
-        uri = f"{self._root}/{table.name}"
+    def _folder(self, declared: Table) -> str:
+        return f"{self._root}/{declared.name}"
+
+    def _open(self, declared: Table) -> DeltaTable:
+        folder = self._folder(declared)
+        with _told_as_store_error(f"open the record {folder}"):
+            try:
+                return DeltaTable(folder)
+            except TableNotFoundError:
+                self._create(declared)
+                return DeltaTable(folder)
+
+    def _create(self, declared: Table) -> None:
+        folder = self._folder(declared)
+        if self._is_local:
+            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            if not DeltaTable.is_deltatable(uri):
-                self._create(uri, table)
-            return DeltaTable(uri)
-        except (DeltaError, OSError) as problem:
-            raise StoreError(f"cannot open the record {uri}: {problem}") from problem
+            DeltaTable.create(
+                folder,
+                declared.schema,
+                mode="ignore",
+                partition_by=_PARTITIONS[declared.name],
+                name=declared.name,
+                description=declared.doc,
+                configuration=_TABLE_CONFIGURATION,
+            )
+        except DeltaError:
+            if not DeltaTable.is_deltatable(folder):  # nobody else was quicker
+                raise
+        self._force_to_disk(declared, 0)
 
-    def _create(self, uri: str, table: Table) -> None:
-        if self._is_local:
-            Path(uri).mkdir(parents=True, exist_ok=True, mode=0o700)
-        created = DeltaTable.create(
-            uri,
-            table.schema,
-            mode="ignore",
-            partition_by=["month"],
-            name=table.name,
-            description=table.doc,
-            configuration=_TABLE_CONFIGURATION,
-        )
-        if self._is_local:
-            _sync_commit(Path(uri), created.version())
-
-    def _append(self, table: DeltaTable, rows: pa.Table) -> None:
+    def _append(self, declared: Table, rows: pa.Table) -> None:
+        table = self._open(declared)
         batch_id = uuid.uuid4().hex
-        try:
-            _commit(table, rows, batch_id)
+        with _told_as_store_error(f"write the record {self._folder(declared)}"):
+            _commit(table, rows, batch_id, _WRITERS[declared.name])
             if self._is_local:
-                root = Path(table.table_uri.removeprefix("file://"))
-                _sync_commit(root, _version_of(root, batch_id, table.version()))
-        except (DeltaError, OSError) as problem:
-            raise StoreError(
-                f"cannot write the record {table.table_uri}: {problem}"
-            ) from problem
+                folder = Path(self._folder(declared))
+                _sync_commit(folder, _version_of(folder, batch_id, table.version()))
+
+    def _force_to_disk(self, declared: Table, version: int) -> None:
+        if self._is_local:
+            _sync_commit(Path(self._folder(declared)), version)
+
+
+@contextmanager
+def _told_as_store_error(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, OSError, pa.ArrowException) as problem:
+        raise StoreError(f"cannot {doing}: {problem}") from problem
 
 
 @retry(
@@ -246,7 +382,9 @@ class Lake:
     wait=wait_random_exponential(multiplier=0.05, max=2),
     reraise=True,
 )
-def _commit(table: DeltaTable, rows: pa.Table, batch_id: str) -> None:
+def _commit(
+    table: DeltaTable, rows: pa.Table, batch_id: str, writer: WriterProperties
+) -> None:
     """Append once: a batch that was committed before its answer got lost is known."""
     table.update_incremental()
     if table.transaction_version(batch_id) is not None:
@@ -257,34 +395,34 @@ def _commit(table: DeltaTable, rows: pa.Table, batch_id: str) -> None:
         table,
         rows,
         mode="append",
-        writer_properties=_WRITER,
+        writer_properties=writer,
         commit_properties=CommitProperties(
             max_commit_retries=50, app_transactions=[transaction]
         ),
     )
 
 
-def _version_of(root: Path, batch_id: str, newest: int) -> int:
+def _version_of(folder: Path, batch_id: str, newest: int) -> int:
     """The version that this batch made; others may have committed since."""
     for version in range(newest, -1, -1):
-        entry = _log_entry(root, version)
+        entry = _log_entry(folder, version)
         if entry.exists() and batch_id in entry.read_text():
             return version
-    raise StoreError(f"the record {root} has no commit of batch {batch_id}")
+    raise StoreError(f"the record {folder} has no commit of batch {batch_id}")
 
 
-def _sync_commit(root: Path, version: int) -> None:
+def _sync_commit(folder: Path, version: int) -> None:
     """Force a commit to the disk: delta-rs leaves that to chance."""
-    entry = _log_entry(root, version)
-    folders = {entry.parent, root}
+    entry = _log_entry(folder, version)
+    folders = {entry.parent, folder, folder.parent}
     for line in entry.read_text().splitlines():
         if added := json.loads(line).get("add"):
-            path = root / added["path"]
+            path = folder / unquote(added["path"])
             _sync(path)
-            folders.add(path.parent)
+            folders.update(path.parents[: len(Path(added["path"]).parts)])
     _sync(entry)
-    for folder in folders:
-        _sync(folder)
+    for some_folder in folders:
+        _sync(some_folder)
 
 
 def _sync(path: Path) -> None:
@@ -295,17 +433,99 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _log_entry(root: Path, version: int) -> Path:
-    return root / "_delta_log" / f"{version:020d}.json"
+def _log_entry(folder: Path, version: int) -> Path:
+    return folder / "_delta_log" / f"{version:020d}.json"
 
 
-def _newest_recorded_at(table: DeltaTable) -> datetime:
-    """From the statistics of the files, which are cut to milliseconds."""
-    actions = pa.table(table.get_add_actions(flatten=True))
-    if "max.recorded_at" not in actions.column_names:
-        return datetime.min.replace(tzinfo=UTC)
-    newest = pc.max(actions.column("max.recorded_at")).as_py()
-    return newest or datetime.min.replace(tzinfo=UTC)
+def _files_of(table: DeltaTable) -> Iterator[DataFile]:
+    """The files of this version with what their statistics say."""
+    for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+        yield DataFile(
+            path=unquote(file["path"]),
+            partition={
+                name.removeprefix("partition."): value
+                for name, value in file.items()
+                if name.startswith("partition.")
+            },
+            size_bytes=file["size_bytes"],
+            first_day=file.get("min.loss_date") or date.min,
+            last_day=file.get("max.loss_date") or date.max,
+            last_recorded_at=file.get("max.recorded_at") or _LONG_AGO,
+        )
+
+
+def _filesystem_at(folder: str) -> pafs.FileSystem:
+    """Arrow's own for a local folder: it reads without a way through Python."""
+    if "://" in folder:
+        return pafs.PyFileSystem(DeltaStorageHandler(folder))
+    return pafs.SubTreeFileSystem(folder, pafs.LocalFileSystem())
+
+
+def _partition_expression(partition: Mapping[str, str]) -> pc.Expression:
+    expression = pc.scalar(True)
+    for name, value in partition.items():
+        expression &= pc.field(name) == value
+    return expression
+
+
+def _crowded_partitions(
+    files: Iterable[DataFile], today: date
+) -> list[Mapping[str, str]]:
+    """Partitions with so many small files that merging them is worth a commit."""
+    small: dict[tuple[tuple[str, str], ...], int] = defaultdict(int)
+    for file in files:
+        if file.size_bytes < SMALL_BYTES:
+            small[tuple(sorted(file.partition.items()))] += 1
+    newest_past = _month(today - timedelta(days=62))
+    return [
+        dict(partition)
+        for partition, count in small.items()
+        if count >= MANY_FILES
+        or (count >= MANY_FILES_OF_THE_PAST and dict(partition)["month"] <= newest_past)
+    ]
+
+
+def _rows_of(
+    snapshot: Snapshot,
+    files: Sequence[DataFile],
+    app_days: Collection[AppDay],
+    condition: pc.Expression | None,
+    columns: list[str] | None = None,
+) -> list[dict[str, Any]]:
+    wanted = set(app_days)
+    filters = pc.field("loss_date").isin(sorted({key.loss_date for key in wanted}))
+    filters &= pc.field("sdk_app_id").isin(sorted({key.sdk_app_id for key in wanted}))
+    if condition is not None:
+        filters &= condition
+    rows = _read(snapshot, files, filters, columns)
+    return [row for row in rows if _app_day(row) in wanted]
+
+
+def _read(
+    snapshot: Snapshot,
+    files: Sequence[DataFile],
+    condition: pc.Expression,
+    columns: list[str] | None,
+) -> list[dict[str, Any]]:
+    with _told_as_store_error("read the record"):
+        table = snapshot.rows(files).to_table(columns=columns, filter=condition)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def _app_day(row: Mapping[str, Any]) -> AppDay:
+    return AppDay(row["sdk_app_id"], row["loss_date"])
+
+
+def _judged_until(standing: Standing | None) -> datetime:
+    return standing.recorded_at if standing else _LONG_AGO
+
+
+def _by_app_day(answers: Iterable[Answer]) -> dict[AppDay, list[Answer]]:
+    found: dict[AppDay, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        found[answer.app_day].append(answer)
+    return dict(found)
 
 
 def _month(day: date) -> str:
@@ -332,7 +552,7 @@ def _answers_table(answers: Sequence[Answer]) -> pa.Table:
             "error_info": answer.error_info,
             "body": answer.body,
         }
-        for answer in answers
+        for answer in sorted(answers, key=lambda a: (*a.app_day, _time_of(a)))
     ]
     return pa.Table.from_pylist(rows, schema=PUSH_LOSS_RESPONSES.schema)
 
@@ -343,7 +563,7 @@ def _answer(row: dict[str, Any]) -> Answer:
 
 
 def _time_of(answer: Answer) -> datetime:
-    assert answer.recorded_at is not None  # read back from the record
+    assert answer.recorded_at is not None  # it is in the record
     return answer.recorded_at
 
 
@@ -355,11 +575,14 @@ def _entries_table(entries: Sequence[Standing]) -> pa.Table:
 
 
 def _entry_rows(entry: Standing, commit: str) -> Iterator[dict[str, Any]]:
-    fetched = int(entry.fetched_at.timestamp() * 1_000_000)
+    fetched = (entry.fetched_at - _LONG_AGO) // timedelta(microseconds=1)
     common = {
         # Two machines that judge one day at once write two entries of one
-        # sequence: the later answer wins, and rows of the two never mix.
-        "entry_key": f"{entry.sequence:08d}-{fetched:017d}-{commit}",
+        # sequence: a revision wins over a state, the later answer over the
+        # earlier one, and rows of the two never mix.
+        "entry_key": (
+            f"{entry.sequence:08d}-{entry.is_revision:d}-{fetched:017d}-{commit}"
+        ),
         "sdk_app_id": entry.sdk_app_id,
         "app": entry.app,
         "loss_date": entry.loss_date,
