@@ -48,17 +48,23 @@ app = typer.Typer(
     add_completion=False,
 )
 
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a day such as 2026-03-01") from None
+
+
 AppNames = Annotated[
     list[str] | None,
     typer.Option("--app", metavar="NAME", help="Only this app; may be repeated."),
 ]
 FirstDay = Annotated[
-    datetime,
-    typer.Argument(metavar="FROM", formats=["%Y-%m-%d"], help="First day."),
+    date, typer.Argument(metavar="FROM", parser=_day, help="First day, YYYY-MM-DD.")
 ]
 LastDay = Annotated[
-    datetime,
-    typer.Argument(metavar="TO", formats=["%Y-%m-%d"], help="Last day, inclusive."),
+    date, typer.Argument(metavar="TO", parser=_day, help="Last day, inclusive.")
 ]
 
 
@@ -149,8 +155,7 @@ def status(app_names: AppNames = None) -> None:
 @app.command()
 def accept(
     day: Annotated[
-        datetime,
-        typer.Argument(metavar="DATE", formats=["%Y-%m-%d"], help="The held day."),
+        date, typer.Argument(metavar="DATE", parser=_day, help="The held day.")
     ],
     app_name: Annotated[
         str, typer.Option("--app", metavar="NAME", help="The app it is held for.")
@@ -165,10 +170,10 @@ def accept(
     """
     parts = _open()
     (name,) = parts.settings.select((app_name,))
-    outcome = accept_day(parts, name, day.date())
+    outcome = accept_day(parts, name, day)
     publish(parts)
     make_console().print(
-        f"{name} {day.date()} is {outcome.state} as of revision {outcome.revision}",
+        f"{name} {day} is {outcome.state} as of revision {outcome.revision}",
         markup=False,
     )
 
@@ -262,14 +267,14 @@ def check(app_names: AppNames = None) -> None:
 
 def _run_days(
     job: str,
-    first: datetime,
-    last: datetime,
+    first: date,
+    last: date,
     app_names: Sequence[str] | None,
     *,
     missing: bool,
 ) -> None:
     parts = _open()
-    days = days_between(parts, first.date(), last.date())
+    days = days_between(parts, first, last)
     names = parts.settings.select(tuple(app_names or ()))
     if job == "daily_push_loss":
         require_a_key(parts.settings, names)

@@ -50,10 +50,12 @@ def _write_configuration(folder: Path, url: str) -> None:
     """Point this process and its children at the demo's own folder and instance."""
     home = folder / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (home / "dagster.yaml").write_text(
+        "telemetry: {enabled: false}\nnux: {enabled: false}\n"
+    )
     config = folder / "pushloss.toml"
     tables = "\n".join(_app_table(app, url) for app in DEMO_APPS)
-    start = date.today() - timedelta(days=366)
+    start = date.today() - timedelta(days=DAYS + 1)
     config.write_text(
         "# Written by `make demo`; the apps and their keys are made up.\n"
         f'data_dir = "."\nstart_date = "{start}"\n\n{tables}'
