@@ -11,11 +11,18 @@ from pathlib import Path
 import dagster as dg
 
 from pushloss_pipeline.definitions import build_definitions
+from pushloss_pipeline.defs.schedules import range_tags
+from pushloss_pipeline.domain.errors import ConfigurationError
 from pushloss_pipeline.settings import Settings
 from pushloss_pipeline.steps import Listener
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _PROCESS_TAG = "pushloss/process"
+_UNFINISHED = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,10 @@ def run_job(
     only_missing: bool,
     listener: Listener,
 ) -> Finished:
-    """Run one job over all these days as one run; Dagster's log stays silent."""
+    """Run one job over all these days as one run; Dagster's log stays silent.
+
+    Interrupted, it keeps and reports what is finished, then raises KeyboardInterrupt.
+    """
     # No pool here: were this process killed, nobody would give its slot back.
     definitions = build_definitions(settings, listener=listener, pool=None)
     options = {"apps": list(apps), "only_missing": only_missing}
@@ -45,9 +55,8 @@ def run_job(
             instance=instance,
             raise_on_error=False,
             tags={
-                "dagster/asset_partition_range_start": min(days).isoformat(),
-                "dagster/asset_partition_range_end": max(days).isoformat(),
-                _PROCESS_TAG: _process(os.getpid()),
+                **range_tags(min(days).isoformat(), max(days).isoformat()),
+                _PROCESS_TAG: _process(),
             },
             run_config={
                 "ops": {"load_push_loss": {"config": options}},
@@ -61,6 +70,8 @@ def _problem(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
+            if data.error_source and data.error_source.value == "INTERRUPT":
+                raise KeyboardInterrupt
             if data.user_failure_data and data.user_failure_data.description:
                 return data.user_failure_data.description
             return data.error.message.strip() if data.error else "the step failed"
@@ -73,7 +84,12 @@ def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     An installed package has no checkout: its runs are kept in the data folder.
     """
-    if os.environ.get("DAGSTER_HOME"):
+    if home := os.environ.get("DAGSTER_HOME"):
+        if not (os.path.isabs(home) and os.path.isdir(home)):
+            raise ConfigurationError(
+                f"DAGSTER_HOME is {home}, which is no folder with an absolute path; "
+                "create it, or unset the variable"
+            )
         with dg.DagsterInstance.get() as instance:
             yield instance
     elif (_CHECKOUT / "dagster.yaml").is_file():
@@ -84,23 +100,22 @@ def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         ):
             yield instance
     else:
-        home = settings.local_dir / "dagster"
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+        folder = settings.local_dir / "dagster"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with dg.DagsterInstance.from_config(str(folder)) as instance:
             yield instance
 
 
 def _close_killed_runs(instance: dg.DagsterInstance) -> None:
     """A run whose process was killed would look as if it went on for ever."""
-    going = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
-    for run in instance.get_runs(filters=going):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
         process = run.tags.get(_PROCESS_TAG)
         if process and not _is_alive(process):
             instance.report_run_failed(run, message="its process was killed")
 
 
-def _process(pid: int) -> str:
-    return f"{socket.gethostname()}:{pid}"
+def _process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _is_alive(process: str) -> bool:
@@ -108,6 +123,8 @@ def _is_alive(process: str) -> bool:
     host, _, pid = process.rpartition(":")
     if host != socket.gethostname():
         return True
+    if process == _process():
+        return False  # this one has not begun: in a container numbers come again
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

@@ -11,18 +11,22 @@ from pushloss_pipeline.defs.ledger import LOSSES, RESPONSES, Ledger, Result, fai
 from pushloss_pipeline.defs.partitions import days_of
 from pushloss_pipeline.defs.resources import PushLoss
 from pushloss_pipeline.domain.errors import PushLossError
-from pushloss_pipeline.domain.tables import PUSH_LOSS, PUSH_LOSS_RESPONSES
-from pushloss_pipeline.steps import DayOutcome, load_days, publish, replay_days
+from pushloss_pipeline.domain.tables import PUSH_LOSS, PUSH_LOSS_RESPONSES, Table
+from pushloss_pipeline.steps import load_days, publish, replay_days
 
 GROUP = "push_loss"
 POOL = "push_loss_api"
 
 
 class LoadConfig(dg.Config):
-    """Which apps to load (none named: all), and whether to leave done days alone."""
+    """What to leave out of a run; nothing by default."""
 
-    apps: list[str] = Field(default_factory=list)
-    only_missing: bool = False
+    apps: list[str] = Field(
+        default_factory=list, description="Only these apps; none named: all."
+    )
+    only_missing: bool = Field(
+        default=False, description="Leave days alone that are loaded or empty."
+    )
 
 
 def load_asset(
@@ -36,24 +40,26 @@ def load_asset(
         @dg.multi_asset(
             name="load_push_loss",
             specs=[
-                dg.AssetSpec(
+                _spec(
                     RESPONSES,
-                    description=PUSH_LOSS_RESPONSES.doc,
+                    PUSH_LOSS_RESPONSES,
+                    "Materialized alone, it stores answers and judges none.",
                     kinds={"python", "deltalake"},
-                    skippable=True,
                 ),
-                dg.AssetSpec(
+                _spec(
                     LOSSES,
-                    deps=[RESPONSES],
-                    description=PUSH_LOSS.doc,
+                    PUSH_LOSS,
+                    "Materialized alone, it is rebuilt from stored answers; nothing "
+                    "is asked. Past days keep moving: a day is replaced whole when "
+                    "its answer changed.",
                     kinds={"python", "deltalake", "duckdb"},
-                    skippable=True,
+                    deps=[RESPONSES],
                 ),
             ],
             partitions_def=daily,
             backfill_policy=policy,
             can_subset=True,
-            check_specs=check_specs(LOSSES.to_user_string(), daily),
+            check_specs=check_specs(LOSSES, daily),
             group_name=GROUP,
             pool=pool,
         )
@@ -63,42 +69,38 @@ def load_asset(
             pushloss: dg.ResourceParam[PushLoss],
         ) -> Iterator[Result]:
             """Ask the API for the run's days, or rebuild them from stored answers."""
-            yield from _load(context, config, pushloss)
+            try:
+                ledger = Ledger(
+                    context,
+                    pushloss.parts,
+                    days=days_of(context),
+                    names=pushloss.parts.settings.select(tuple(config.apps)),
+                    listener=pushloss.listener,
+                )
+                with ledger.settled():
+                    _walk(context, config, ledger)
+                yield from ledger.results()
+            except PushLossError as problem:
+                raise failure_of(problem) from None
 
     return load_push_loss
 
 
-def _load(
-    context: dg.AssetExecutionContext, config: LoadConfig, pushloss: PushLoss
-) -> Iterator[Result]:
-    parts, days = pushloss.parts, days_of(context)
-    try:
-        names = parts.settings.select(tuple(config.apps))
-        ledger = Ledger(context, parts, days, names)
-
-        def listen(outcome: DayOutcome) -> None:
-            ledger.add(outcome)
-            pushloss.listener(outcome)
-
-        try:
-            if RESPONSES in context.selected_asset_keys:
-                load_days(
-                    parts,
-                    names,
-                    days,
-                    build=LOSSES in context.selected_asset_keys,
-                    only_missing=config.only_missing,
-                    on_outcome=listen,
-                )
-            else:
-                replay_days(parts, names, days, on_outcome=listen)
-            ledger.complete()
-        finally:
-            publish(parts)
-            ledger.report()
-        yield from ledger.results()
-    except PushLossError as problem:
-        raise failure_of(problem) from None
+def _walk(
+    context: dg.AssetExecutionContext, config: LoadConfig, ledger: Ledger
+) -> None:
+    parts, names, days = ledger.parts, ledger.names, ledger.days
+    if RESPONSES not in context.selected_asset_keys:
+        replay_days(parts, names, days, on_outcome=ledger.add)
+        return
+    load_days(
+        parts,
+        names,
+        days,
+        build=LOSSES in context.selected_asset_keys,
+        only_missing=config.only_missing,
+        on_outcome=ledger.add,
+    )
 
 
 @dg.asset(
@@ -106,7 +108,8 @@ def _load(
     group_name=GROUP,
     kinds={"duckdb"},
     description="`warehouse.duckdb`, brought up to date with the record and swapped "
-    "in by atomic rename: the file that analysts open.",
+    "in by atomic rename: the file that analysts open. A load publishes by itself; "
+    "materialize this one after a change of views or configuration.",
 )
 def warehouse(
     context: dg.AssetExecutionContext, pushloss: dg.ResourceParam[PushLoss]
@@ -119,7 +122,39 @@ def warehouse(
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": published.push_loss_rows,
-            "changed_days": published.changed_days,
+            "changed app days": published.changed_days,
             "file": dg.MetadataValue.path(pushloss.parts.warehouse.path),
         }
+    )
+
+
+def _spec(
+    key: dg.AssetKey,
+    table: Table,
+    use: str,
+    *,
+    kinds: set[str],
+    deps: list[dg.AssetKey] | None = None,
+) -> dg.AssetSpec:
+    """A table as an asset, told by its declaration."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            str(column.type),
+            description=column.doc,
+            constraints=dg.TableColumnConstraints(nullable=column.nullable),
+        )
+        for column in table.columns
+    ]
+    return dg.AssetSpec(
+        key,
+        deps=deps or [],
+        description=f"{table.doc} One partition is one day of all apps. {use}",
+        kinds=kinds,
+        metadata={
+            "dagster/table_name": table.name,
+            "dagster/column_schema": dg.TableSchema(columns),
+            "grain": table.grain,
+        },
+        skippable=True,
     )

@@ -8,7 +8,7 @@ from pushloss_pipeline.adapters.sql_files import read_statements
 
 
 def check_specs(
-    asset: str, daily: dg.DailyPartitionsDefinition
+    asset: dg.AssetKey, daily: dg.DailyPartitionsDefinition
 ) -> list[dg.AssetCheckSpec]:
     """A spec for each file, described by its header."""
     with warnings.catch_warnings():

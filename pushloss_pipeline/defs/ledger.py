@@ -5,26 +5,31 @@ of them red. So good days are reported one by one, bad ones fail the step.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
-from pushloss_pipeline.adapters.sql_files import read_statement
+from pushloss_pipeline.adapters.sql_files import Statement, read_statements
 from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.steps import (
     CheckResult,
     DayOutcome,
+    Listener,
     Parts,
     check_day,
     day_figures,
+    publish,
 )
 
 RESPONSES = dg.AssetKey("push_loss_responses")
 LOSSES = dg.AssetKey("push_loss")
 SAMPLE_ROWS = 10
 """Bad rows that a failed check shows."""
+NAMED_PROBLEMS = 100
+"""Failed app days that are told one by one; each event is a write to SQLite."""
 
 Result = dg.MaterializeResult[None] | dg.AssetCheckResult
 
@@ -36,135 +41,195 @@ class Ledger:
         self,
         context: dg.AssetExecutionContext,
         parts: Parts,
+        *,
         days: Sequence[date],
         names: Sequence[str],
+        listener: Listener,
     ) -> None:
+        self.parts = parts
+        self.days = days
+        self.names = names
         self._context = context
-        self._parts = parts
-        self._days = days
-        self._names = names
+        self._listener = listener
+        self._assets = [
+            key for key in (RESPONSES, LOSSES) if key in context.selected_asset_keys
+        ]
         self._outcomes: dict[date, list[DayOutcome]] = defaultdict(list)
-        self._failed_checks: dict[str, list[date]] = defaultdict(list)
+        self._checked: dict[str, dict[date, CheckResult]] = defaultdict(dict)
+        self._named_problems = 0
         self._is_complete = False
+        self._is_run_good = False
 
     def add(self, outcome: DayOutcome) -> None:
-        """Note an outcome, and the day's progress in the run's log."""
-        outcomes = self._outcomes[outcome.loss_date]
-        outcomes.append(outcome)
-        told = self._context.log.warning if outcome.problem else self._context.log.info
-        told(
-            f"day={outcome.loss_date} app={outcome.app}"
-            f" state={outcome.state.value if outcome.state else 'unknown'}"
-            f" revision={outcome.revision} rows={outcome.row_count}"
-            f" calls={outcome.calls} {outcome.problem}".rstrip()
-        )
+        """Note an outcome, pass it on, and log what a person would wait for."""
+        self._outcomes[outcome.loss_date].append(outcome)
+        self._listener(outcome)
+        if outcome.problem and self._named_problems < NAMED_PROBLEMS:
+            self._named_problems += 1
+            self._context.log.warning(_in_words(outcome))
+        if self._is_finished(outcome.loss_date):
+            self._log_day(outcome.loss_date)
 
-    def complete(self) -> None:
-        """The walk came to its end: a day without outcomes needed none."""
-        self._is_complete = True
-
-    def report(self) -> None:
-        """Report every good day on its own, with its checks; call it once."""
-        bad = [day for day in self._days if not self._is_good(day)]
-        for day in self._days:
-            if self._is_finished(day):
-                self._report_checks(day)
-            if self._is_good(day):
-                self._report_good(day, is_run_good=not bad)
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Publish and report every finished day, however the walk inside ends."""
+        try:
+            yield
+        except BaseException:
+            try:
+                self._settle()
+            except PushLossError as further:
+                # Why the walk ended is the news, and decides how the run ends.
+                self._context.log.error(f"days are not reported: {further}")
+            raise
+        self._is_complete = True  # a day without outcomes needed none
+        self._settle()
 
     def results(self) -> Iterator[Result]:
         """What the step returns; raises where any day is bad."""
-        bad = [day for day in self._days if not self._is_good(day)]
-        if bad:
+        if bad := self._bad_days():
             raise self._failure(bad)
-        for key in (RESPONSES, LOSSES):
-            if key in self._context.selected_asset_keys:
-                yield dg.MaterializeResult(asset_key=key)
-        for check in sorted(self._context.selected_asset_check_keys):
-            failed = self._failed_checks[check.name]
-            yield dg.AssetCheckResult(
-                asset_key=check.asset_key,
-                check_name=check.name,
-                passed=not failed,
-                severity=self._severity_of(check.name),
-                metadata={
-                    "days": len(self._days),
-                    "failed_days": ", ".join(map(str, failed)) or "none",
-                },
-            )
+        for key in self._assets:
+            yield dg.MaterializeResult(asset_key=key)
+        for check in self._selected_checks():
+            yield self._overall_result(check)
+
+    def _settle(self) -> None:
+        if LOSSES in self._assets:
+            publish(self.parts)
+        self._is_run_good = self._is_complete and not self._bad_days()
+        for day in filter(self._is_finished, self.days):
+            self._check(day)
+            if self._is_good(day):
+                self._report_good(day)
+            else:
+                self._report_bad(day)
 
     def _is_finished(self, day: date) -> bool:
-        return self._is_complete or len(self._outcomes[day]) == len(self._names)
+        return self._is_complete or len(self._outcomes[day]) == len(self.names)
 
     def _is_good(self, day: date) -> bool:
         all_done = all(outcome.is_done for outcome in self._outcomes[day])
         return self._is_finished(day) and all_done
 
-    def _report_good(self, day: date, *, is_run_good: bool) -> None:
-        metadata = self._metadata(day)
-        for key in sorted(self._context.selected_asset_keys):
-            if is_run_good:
+    def _bad_days(self) -> list[date]:
+        return [day for day in self.days if not self._is_good(day)]
+
+    def _log_day(self, day: date) -> None:
+        outcomes = self._outcomes[day]
+        failed = sum(not outcome.is_done for outcome in outcomes)
+        self._context.log.info(
+            f"day={day} apps={len(outcomes)} failed={failed}"
+            f" calls={sum(outcome.calls for outcome in outcomes)}"
+        )
+
+    def _report_good(self, day: date) -> None:
+        for key in self._assets:
+            metadata = self._metadata(key, day)
+            partition = day.isoformat()
+            if self._is_run_good:
+                # Goes with the one event that the step's result makes of this day.
                 self._context.add_asset_metadata(
-                    metadata, asset_key=key, partition_key=day.isoformat()
+                    metadata, asset_key=key, partition_key=partition
                 )
             else:
                 self._context.log_event(
-                    dg.AssetMaterialization(
-                        key, partition=day.isoformat(), metadata=metadata
-                    )
+                    dg.AssetMaterialization(key, partition=partition, metadata=metadata)
                 )
 
-    def _metadata(self, day: date) -> dict[str, Any]:
+    def _report_bad(self, day: date) -> None:
+        """A red day has no event of its own to say why; this one does."""
         outcomes = self._outcomes[day]
-        calls = sum(outcome.calls for outcome in outcomes)
-        figures = day_figures(self._parts, day)
-        return {
-            "dagster/partition_row_count": figures.pop("row_count"),
-            **figures,
-            "apps": len(outcomes),
-            "calls": calls,
-            "retries": sum(max(0, outcome.calls - 1) for outcome in outcomes),
-            "new_revisions": sum(outcome.is_new_revision for outcome in outcomes),
-        }
-
-    def _report_checks(self, day: date) -> None:
-        selected = {key.name for key in self._context.selected_asset_check_keys}
-        if not selected:
-            return
-        for result in check_day(self._parts, day):
-            name = result.statement.name
-            if name not in selected:
-                continue
-            if not result.is_passed:
-                self._failed_checks[name].append(day)
+        for key in self._assets:
             self._context.log_event(
-                dg.AssetCheckEvaluation(
-                    asset_key=LOSSES,
-                    check_name=name,
-                    passed=result.is_passed,
-                    severity=_severity(result.statement.labels["Severity"]),
-                    metadata=_bad_rows(result),
+                dg.AssetObservation(
+                    key,
                     partition=day.isoformat(),
+                    metadata={
+                        "failed apps": _told(outcomes),
+                        "good apps": sum(outcome.is_done for outcome in outcomes),
+                    },
                 )
             )
 
-    def _severity_of(self, check_name: str) -> dg.AssetCheckSeverity:
-        return _severity(read_statement("checks", check_name).labels["Severity"])
+    def _metadata(self, key: dg.AssetKey, day: date) -> Mapping[str, Any]:
+        outcomes = self._outcomes[day]
+        if key == RESPONSES:
+            return {
+                "apps": len(outcomes),
+                "calls": sum(outcome.calls for outcome in outcomes),
+                "retries": sum(max(0, outcome.calls - 1) for outcome in outcomes),
+            }
+        figures = day_figures(self.parts, day)
+        return {
+            "dagster/partition_row_count": figures["row_count"],
+            "losses ready to send": figures["ready_to_send_count"],
+            "losses post-send delivered": figures["post_send_delivered_count"],
+            "apps": len(outcomes),
+            "new revisions": sum(outcome.is_new_revision for outcome in outcomes),
+        }
+
+    def _selected_checks(self) -> list[Statement]:
+        selected = {key.name for key in self._context.selected_asset_check_keys}
+        return [check for check in read_statements("checks") if check.name in selected]
+
+    def _check(self, day: date) -> None:
+        selected = self._selected_checks()
+        if not selected:
+            return
+        # A run of a single day files its results under that day by itself.
+        is_result_enough = self._is_run_good and self._context.has_partition_key
+        for result in check_day(self.parts, day):
+            if result.statement not in selected:
+                continue
+            self._checked[result.statement.name][day] = result
+            if not is_result_enough:
+                self._report_check(day, result)
+
+    def _report_check(self, day: date, result: CheckResult) -> None:
+        self._context.log_event(
+            dg.AssetCheckEvaluation(
+                asset_key=LOSSES,
+                check_name=result.statement.name,
+                passed=result.is_passed,
+                severity=_severity(result.statement),
+                metadata=_bad_rows({day: result}),
+                partition=day.isoformat(),
+            )
+        )
+
+    def _overall_result(self, check: Statement) -> dg.AssetCheckResult:
+        results = self._checked[check.name]
+        failed = [day for day in results if not results[day].is_passed]
+        return dg.AssetCheckResult(
+            asset_key=LOSSES,
+            check_name=check.name,
+            passed=not failed,
+            severity=_severity(check),
+            metadata={
+                "days": len(results),
+                "failed days": _listed(failed) or "none",
+                **_bad_rows(results),
+            },
+        )
 
     def _failure(self, bad: Sequence[date]) -> dg.Failure:
-        lines = [
-            f"- **{outcome.app} {outcome.loss_date}** {outcome.problem}"
-            + (f"  \n  {outcome.advice}" if outcome.advice else "")
+        failed = [
+            outcome
             for day in bad
             for outcome in self._outcomes[day]
-            if outcome.problem
+            if not outcome.is_done
         ]
+        count = f"{len(bad)} of {len(self.days)} days"
+        first = "".join(f"\n{_in_words(outcome)}" for outcome in failed[:SAMPLE_ROWS])
+        more = len(failed) - SAMPLE_ROWS
         return dg.Failure(
-            description=f"{len(bad)} of {len(self._days)} days are not done: "
-            + ", ".join(map(str, bad)),
+            description=f"{count} not done: {_listed(bad)}{first}"
+            + (f"\nand {more} more, see `pushloss status`" if more > 0 else ""),
             metadata={
-                "failed": dg.MetadataValue.md("\n".join(lines)),
-                "good_days": len(self._days) - len(bad),
+                "failed apps": _told(failed),
+                "failed days": _listed(bad),
+                "good days": len(self.days) - len(bad),
             },
             allow_retries=False,
         )
@@ -175,23 +240,46 @@ def failure_of(problem: PushLossError) -> dg.Failure:
     return dg.Failure(description=str(problem), allow_retries=False)
 
 
-def _severity(word: str) -> dg.AssetCheckSeverity:
-    is_fatal = word == "fail"
+def _in_words(outcome: DayOutcome) -> str:
+    advice = f" → {outcome.advice}" if outcome.advice else ""
+    return f"{outcome.app} {outcome.loss_date} {outcome.problem}{advice}"
+
+
+def _told(outcomes: Sequence[DayOutcome]) -> dg.MarkdownMetadataValue:
+    failed = [outcome for outcome in outcomes if not outcome.is_done]
+    lines = [
+        f"- **{outcome.app} {outcome.loss_date}** {outcome.problem}"
+        + (f"  \n  → {outcome.advice}" if outcome.advice else "")
+        for outcome in failed[:NAMED_PROBLEMS]
+    ]
+    if len(failed) > NAMED_PROBLEMS:
+        lines.append(f"- and {len(failed) - NAMED_PROBLEMS} more")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _listed(days: Sequence[date]) -> str:
+    return ", ".join(map(str, days))
+
+
+def _severity(check: Statement) -> dg.AssetCheckSeverity:
+    is_fatal = check.labels["Severity"] == "fail"
     return dg.AssetCheckSeverity.ERROR if is_fatal else dg.AssetCheckSeverity.WARN
 
 
-def _bad_rows(result: CheckResult) -> dict[str, Any]:
-    rows = result.bad_rows
-    if not rows.rows:
-        return {"bad_rows": 0}
-    columns = [dg.TableColumn(name) for name in rows.columns]
+def _bad_rows(results: Mapping[date, CheckResult]) -> dict[str, Any]:
+    count = sum(len(result.bad_rows.rows) for result in results.values())
+    if not count:
+        return {"bad rows": 0}
     records = [
-        dg.TableRecord({name: _plain(value) for name, value in row.items()})
-        for row in rows.as_dicts()[:SAMPLE_ROWS]
+        dg.TableRecord({"day": str(day), **{name: _plain(row[name]) for name in row}})
+        for day, result in results.items()
+        for row in result.bad_rows.as_dicts()
     ]
+    sample = records[:SAMPLE_ROWS]
+    columns = [dg.TableColumn(name) for name in sample[0].data]
     return {
-        "bad_rows": len(rows.rows),
-        "sample": dg.MetadataValue.table(records, schema=dg.TableSchema(columns)),
+        "bad rows": count,
+        "sample": dg.MetadataValue.table(sample, schema=dg.TableSchema(columns)),
     }
 
 

@@ -4,6 +4,7 @@ from datetime import date
 
 import dagster as dg
 
+from pushloss_pipeline.domain.errors import UsageError
 from pushloss_pipeline.settings import Settings
 
 
@@ -18,4 +19,6 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
 
 def days_of(context: dg.AssetExecutionContext) -> list[date]:
     """The days of this run, in any kind of run: one, a range, a backfill."""
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise UsageError("this run has no days; launch it for a day or a range of days")
     return [date.fromisoformat(key) for key in sorted(context.partition_keys)]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,11 @@ class Shop:
     simulator: SimulatorHandle
     folder: Path
     environment: dict[str, str]
+    earlier_calls: int
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Give the calls that this test's commands have made, in order."""
+        return self.simulator.served()[self.earlier_calls :]
 
     @property
     def config(self) -> Path:
@@ -66,7 +72,7 @@ class Shop:
     def wait_for_calls(self, count: int) -> None:
         """Return when the simulator has answered so many calls."""
         deadline = time.monotonic() + 60
-        while len(self.simulator.served()) < count:
+        while len(self.calls()) < count:
             assert time.monotonic() < deadline, "the calls did not come"
             time.sleep(0.02)
 
@@ -105,7 +111,7 @@ def shop(simulator: SimulatorHandle, tmp_path: Path) -> Iterator[Shop]:
         "DAGSTER_HOME": str(home),
         **{f"KEY_{app.name.upper()}": app.secret_key for app in APPS},
     }
-    yield Shop(simulator, tmp_path, environment)
+    yield Shop(simulator, tmp_path, environment, len(simulator.served()))
     simulator.clear_script()
     simulator.set_now(None)
 

@@ -23,7 +23,7 @@ def served_rows(shop: Any) -> list[list[str]]:
     """Give what the simulator says it served, newest call of each day, as csv cells."""
     newest = {
         (call["sdk_app_id"], call["day"]): call["rows"]
-        for call in shop.simulator.served()
+        for call in shop.calls()
         if call["error_code"] == 0
     }
     return sorted(
@@ -95,7 +95,7 @@ def test_loading_twice_changes_nothing(pushloss, week):
 def test_replay_gives_the_same_without_a_call(shop, pushloss, week):
     """Tables rebuilt from stored answers alone are the same, cell by cell."""
     pushloss("load", *of_week(week))
-    before, calls = everything(pushloss), len(shop.simulator.served())
+    before, calls = everything(pushloss), len(shop.calls())
     shutil.rmtree(shop.folder / "data" / "lake" / "push_loss_revisions")
     (shop.folder / "data" / "warehouse.duckdb").unlink()
     (shop.folder / "data" / "work.duckdb").unlink()
@@ -104,7 +104,7 @@ def test_replay_gives_the_same_without_a_call(shop, pushloss, week):
 
     assert 0 == ran.code
     assert before == everything(pushloss)
-    assert calls == len(shop.simulator.served())
+    assert calls == len(shop.calls())
 
 
 @pytest.mark.usefixtures("frozen")
@@ -123,7 +123,7 @@ def test_one_failing_app_day_harms_no_other(shop, pushloss, week):
     )
 
     ran = pushloss("load", *of_week(week))
-    asked = len(shop.simulator.served())
+    asked = len(shop.calls())
     missing = pushloss("sql", "select count(distinct (app, loss_date)) from push_loss")
     again = pushloss("load", *of_week(week), "--missing")
 
@@ -133,7 +133,7 @@ def test_one_failing_app_day_harms_no_other(shop, pushloss, week):
     assert "20" in missing.out
     assert 0 == again.code
     assert [(1400100001, str(bad))] == [
-        (call["sdk_app_id"], call["day"]) for call in shop.simulator.served()[asked:]
+        (call["sdk_app_id"], call["day"]) for call in shop.calls()[asked:]
     ]
 
 
@@ -201,7 +201,6 @@ def test_status_shows_each_day(pushloss, week):
 
 def test_an_expired_day_ends_in_exit_1_without_a_call(shop, pushloss, week):
     """What the API has forgotten is not asked for, but reported."""
-    asked = len(shop.simulator.served())
     day = str(week[0] - timedelta(days=3))
 
     ran = pushloss("load", day, day, "--app", "app_0000")
@@ -209,7 +208,7 @@ def test_an_expired_day_ends_in_exit_1_without_a_call(shop, pushloss, week):
 
     assert 1 == ran.code and "expired" in ran.out and day in ran.out
     assert "state\nexpired\n" == state.out
-    assert asked == len(shop.simulator.served())
+    assert [] == shop.calls()
 
 
 def test_a_wrong_secret_is_named_and_harms_no_other(shop, pushloss, monkeypatch, week):
@@ -244,9 +243,8 @@ def test_no_secret_is_left_anywhere(shop, pushloss, monkeypatch, week):
 def test_interrupting_keeps_what_has_arrived(shop, pushloss, week):
     """Ctrl-C keeps the finished days; --missing loads the rest."""
     shop.simulator.script([{"delay_seconds": 1, "times": None}])
-    asked = len(shop.simulator.served())
     process = shop.start("load", *of_week(week))
-    shop.wait_for_calls(asked + 6)
+    shop.wait_for_calls(6)
     process.send_signal(signal.SIGINT)
     ran = shop.finish(process)
     shop.simulator.clear_script()
