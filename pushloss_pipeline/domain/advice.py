@@ -21,7 +21,7 @@ _BY_REACTION = {
     Reaction.RETRY: "the API or the network is in trouble; ask with `load --missing`",
     Reaction.RETRY_BRIEFLY: "read its text; ask with `load --missing`",
     Reaction.SLOW_DOWN: "something else calls this API too; ask with `load --missing`",
-    Reaction.STOP_UNTIL_TOMORROW: "the daily cap is used up; tomorrow it is asked again",
+    Reaction.STOP_UNTIL_TOMORROW: "the daily cap is used up; ask again tomorrow",
     Reaction.SIGN_ANEW: "check the secret key, sdk_app_id and this machine's clock",
     Reaction.SIGN_ANEW_LATER: "check the secret key: too many bad signatures were sent",
     Reaction.CONFIGURATION: "check key, sdk_app_id, identifier and region of the app",
@@ -36,7 +36,8 @@ def what_to_do(
 ) -> str:
     """The next step about an app's day; empty where there is nothing to do.
 
-    `state` None means that the day was never asked for.
+    `state` None means that the day was never asked for; without `error_code` the
+    API gave none.
     """
     match state:
         case None:
@@ -47,7 +48,7 @@ def what_to_do(
             return "the API has forgotten the day; nothing can bring it back"
     if state in DONE:
         return ""
-    if error_code is None:
+    if not error_code:
         if state is State.REFUSED:
             return "the answer is kept as received; report it to the vendor"
         return _BY_REACTION[Reaction.RETRY]

@@ -18,10 +18,11 @@ Answering the same thing twice changes nothing, so judging an answer again is
 harmless, and `replay` is the same fold from the first answer on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from itertools import zip_longest
 
 from pushloss_pipeline.domain.codes import Reaction, reaction_to
 from pushloss_pipeline.domain.errors import BadPayload
@@ -105,14 +106,15 @@ def judge(standing: Standing | None, answer: Answer) -> Standing | None:
             return _judge_answered(standing, answer)
 
 
-def judge_all(standing: Standing | None, answers: Iterable[Answer]) -> list[Standing]:
+def judge_all(standing: Standing | None, answers: Sequence[Answer]) -> list[Standing]:
     """Fold answers in recorded order; the entries that the record should gain.
 
     Every new revision is one entry; a state without a revision is one only
-    where nothing newer follows it.
+    where nothing newer follows it. An attempt that was tried again says nothing
+    about the day: its retry does.
     """
     entries: list[Standing] = []
-    for answer in answers:
+    for answer in _final_attempts(answers):
         following = judge(standing, answer)
         if following is not None:
             if entries and not entries[-1].is_revision:
@@ -120,6 +122,12 @@ def judge_all(standing: Standing | None, answers: Iterable[Answer]) -> list[Stan
             entries.append(following)
             standing = following
     return entries
+
+
+def _final_attempts(answers: Sequence[Answer]) -> Iterator[Answer]:
+    for answer, following in zip_longest(answers, answers[1:]):
+        if following is None or following.attempt != answer.attempt + 1:
+            yield answer
 
 
 def missing_entries(
@@ -132,28 +140,61 @@ def missing_entries(
     the fold gives (the reading of answers has changed since), the fold's last
     word becomes one more revision, recorded `now`: history is never rewritten.
     """
-    hashes = [entry.content_hash for entry in recorded if entry.is_revision]
-    revisions = [entry for entry in expected if entry.is_revision]
     if not expected:
         return []
-    if [entry.content_hash for entry in revisions[: len(hashes)]] == hashes:
-        added = revisions[len(hashes) :]
-    elif revisions and revisions[-1].content_hash != hashes[-1]:
-        added = [replace(revisions[-1], revision=len(hashes) + 1, recorded_at=now)]
-    else:
-        added = []
-    last = expected[-1]
-    if not last.is_revision and (added or not _same_state(recorded, last)):
-        standing = added[-1].revision if added else len(hashes)
-        added = [*added, replace(last, revision=standing)]
+    added = _missing_revisions(recorded, expected, now)
+    standing = added[-1] if added else recorded[-1] if recorded else None
+    if standing is None or _told(standing) != _told(expected[-1]):
+        added.append(_restated(standing, expected[-1]))
     first = recorded[-1].sequence + 1 if recorded else 1
     return [
         replace(entry, sequence=sequence) for sequence, entry in enumerate(added, first)
     ]
 
 
-def _same_state(recorded: Sequence[Standing], last: Standing) -> bool:
-    return bool(recorded) and recorded[-1].state == last.state
+def _missing_revisions(
+    recorded: Sequence[Standing], expected: Sequence[Standing], now: datetime
+) -> list[Standing]:
+    known = [entry.content_hash for entry in recorded if entry.is_revision]
+    revisions = [entry for entry in expected if entry.is_revision]
+    if [entry.content_hash for entry in revisions[: len(known)]] == known:
+        return revisions[len(known) :]
+    if not revisions or revisions[-1].content_hash == known[-1]:
+        return []
+    # Later than all that is recorded, also where the clock was set back.
+    step = timedelta(microseconds=1)
+    moment = max(now, *(entry.recorded_at + step for entry in (*recorded, *expected)))
+    return [replace(revisions[-1], revision=len(known) + 1, recorded_at=moment)]
+
+
+def _told(entry: Standing) -> tuple[object, ...]:
+    """What an entry says of its day, beside the content that stands."""
+    return (
+        entry.state,
+        entry.app,
+        entry.response_id,
+        entry.fetched_at,
+        entry.envelope,
+        entry.warnings,
+        entry.error_code,
+        entry.error_info,
+    )
+
+
+def _restated(standing: Standing | None, last: Standing) -> Standing:
+    """The fold's last word as a state of the revision that stands in the record."""
+    if standing is None:
+        return last
+    return replace(
+        last,
+        revision=standing.revision,
+        row_count=standing.row_count,
+        overall_count=standing.overall_count,
+        content_hash=standing.content_hash,
+        recorded_at=max(last.recorded_at, standing.recorded_at),
+        is_revision=False,
+        rows=(),
+    )
 
 
 def _judge_answered(standing: Standing | None, answer: Answer) -> Standing | None:
@@ -171,11 +212,12 @@ def _judge_report(standing: Standing | None, answer: Answer) -> Standing | None:
         report = parse_report(answer.body or b"")
         rows, oddities = flatten(report)
     except BadPayload as problem:
-        return _trouble(
-            standing, replace(answer, error_info=str(problem)), State.REFUSED
-        )
+        unreadable = replace(answer, error_code=None, error_info=str(problem))
+        return _trouble(standing, unreadable, State.REFUSED)
     warnings = (*report.warnings, *oddities)
     if not rows and standing is not None and standing.row_count > 0:
+        if standing.state is State.HELD:
+            return None
         info = (
             f"the API answered without rows, {standing.row_count} rows are loaded"
             f" (revision {standing.revision})"
@@ -242,24 +284,27 @@ def _trouble(
     standing: Standing | None, answer: Answer, state: State
 ) -> Standing | None:
     """A failed ask leaves what stands; a held day still waits for its decision."""
-    told = replace(answer, error_info=_in_words(answer))
-    if standing is None:
-        return _moved(None, told, state, None, ())
-    if standing.state is State.HELD:
-        return None
-    known = (standing.state, standing.error_code, standing.error_info)
-    if known == (state, told.error_code, told.error_info):
-        return None
+    told = replace(
+        answer, error_code=answer.error_code or None, error_info=_in_words(answer)
+    )
+    if standing is not None:
+        if standing.state is State.HELD:
+            return None
+        known = (standing.state, standing.error_code, standing.error_info)
+        if known == (state, told.error_code, told.error_info):
+            return None
     return _moved(standing, told, state, None, ())
 
 
-def _in_words(answer: Answer) -> str:
-    if answer.error_info:
-        return answer.error_info
-    if answer.error_code is not None:
-        return f"ErrorCode {answer.error_code}"
-    is_success = answer.http_status == 200
-    return "the answer was empty" if is_success else f"HTTP {answer.http_status}"
+def _in_words(answer: Answer) -> str | None:
+    """What went wrong, beside the code; None where the API gave a code only."""
+    if answer.error_code == 0:
+        return f"HTTP {answer.http_status}, although ErrorCode is 0"
+    if answer.http_status == 200 and answer.body == b"":
+        return "the answer was empty"
+    if answer.error_info or answer.error_code is not None:
+        return answer.error_info or None
+    return f"HTTP {answer.http_status}"
 
 
 def _moved(
@@ -268,9 +313,7 @@ def _moved(
     state: State,
     envelope: str | None,
     warnings: tuple[str, ...],
-) -> Standing | None:
-    if standing is not None and standing.state is state is State.HELD:
-        return None
+) -> Standing:
     return Standing(
         sdk_app_id=answer.sdk_app_id,
         app=answer.app,
