@@ -1,18 +1,12 @@
-"""The walk of a day: ask, record, judge, publish. All above only calls these.
-
-One app's days are asked in order, many apps at once. Whatever has arrived is
-recorded and judged together, so a kill loses only what was still on its way.
-"""
+"""The walk of a day: ask, record, judge, publish. All above only calls these."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
-from itertools import groupby
 from typing import Any
 from uuid import uuid4
 
-from pushloss_pipeline.adapters.client import PushLossClient
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
     Statement,
@@ -20,8 +14,8 @@ from pushloss_pipeline.adapters.sql_files import (
     read_statements,
 )
 from pushloss_pipeline.adapters.warehouse import Published, Rows, Warehouse
+from pushloss_pipeline.asking import Arrival, Attempts, OpenClient, Unasked, ask_apps
 from pushloss_pipeline.domain.advice import what_to_do
-from pushloss_pipeline.domain.codes import STOPS_APP, reaction_to
 from pushloss_pipeline.domain.errors import ConfigurationError, UsageError
 from pushloss_pipeline.domain.model import Answer, App, AppDay, Outcome
 from pushloss_pipeline.domain.verdict import (
@@ -42,8 +36,8 @@ from pushloss_pipeline.domain.window import (
 from pushloss_pipeline.settings import Settings
 
 DAILY_CAP_CODE = 60028
-REPLAY_APPS = 50
-"""Apps whose answers of one month are held in memory at once."""
+REPLAY_DAYS = 500
+"""App days whose answers are held in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ class Parts:
     settings: Settings
     lake: Lake
     warehouse: Warehouse
-    open_client: Callable[[], PushLossClient]
+    open_client: OpenClient
     clock: Callable[[], datetime]
 
 
@@ -121,14 +115,6 @@ class CheckResult:
         """A failure means wrong data, not only odd data."""
         return self.statement.labels["Severity"] == "fail"
 
-
-GATHER_SECONDS = 2.0
-"""Answers of this span are recorded together: a kill loses no more than these."""
-GATHER_DAYS = 200
-"""App days that are recorded together at most; it bounds memory."""
-
-Arrivals = asyncio.Queue[tuple[Answer, ...] | None]
-"""Attempts at one app's day each; None ends it."""
 
 Listener = Callable[[DayOutcome], None]
 """Hears of every outcome as soon as it is recorded."""
@@ -201,8 +187,8 @@ def replay_days(
 ) -> tuple[DayOutcome, ...]:
     """Rebuild these days from their stored answers; nothing is asked."""
     outcomes: list[DayOutcome] = []
-    for some_names, some_days in _chunks(names, days):
-        for outcome in _replay(parts, some_names, some_days):
+    for some in _chunks([(name, day) for name in names for day in days]):
+        for outcome in _replay(parts, some):
             on_outcome(outcome)
             outcomes.append(outcome)
     return tuple(outcomes)
@@ -210,20 +196,22 @@ def replay_days(
 
 def accept_day(parts: Parts, name: str, day: date) -> DayOutcome:
     """Apply the held answer of a day: its rows give way to an empty revision."""
-    app_day = AppDay(parts.settings.apps[name].sdk_app_id, day)
+    app_day = _key(parts, name, day)
     standing = parts.lake.standings([app_day])[app_day]
     if standing is None or standing.state is not State.HELD:
         known = standing.state.value if standing else "never asked for"
         raise UsageError(f"nothing is held for {name} on {day}: the day is {known}")
     acceptance = _decision(parts, name, day, Outcome.ACCEPTED)
     (outcome,) = _record(parts, [(acceptance,)], build=True)
+    if not outcome.is_new_revision:
+        raise UsageError(f"{name} on {day} was loaded anew meanwhile: nothing is held")
     return outcome
 
 
 def publish(parts: Parts) -> Published:
-    """Bring `warehouse.duckdb` up to date with the record."""
+    """Bring `warehouse.duckdb` up to date with the record, and tidy the record."""
     settings = parts.settings
-    return parts.warehouse.publish(
+    published = parts.warehouse.publish(
         parts.lake,
         apps=[
             {
@@ -239,6 +227,8 @@ def publish(parts: Parts) -> Published:
         ),
         now=parts.clock(),
     )
+    parts.lake.tidy(today=parts.clock().date())
+    return published
 
 
 def check_day(parts: Parts, day: date) -> tuple[CheckResult, ...]:
@@ -303,7 +293,7 @@ def probe(parts: Parts, name: str) -> Probe:
     (*_, last) = asyncio.run(ask())
     (standing,) = judge_all(None, [replace(last, recorded_at=last.fetched_at)])
     outcome = _outcome(name, day, standing, is_new_revision=False, calls=1)
-    is_refused = standing.state is State.REFUSED
+    is_refused = standing.state is State.REFUSED and standing.error_code is not None
     return Probe(name, outcome.problem, outcome.advice, is_refused)
 
 
@@ -327,26 +317,26 @@ def _key(parts: Parts, name: str, day: date) -> AppDay:
 
 
 def _reclaim(
-    parts: Parts, wanted: dict[str, list[date]], forgotten: Collection[date]
+    parts: Parts, wanted: Mapping[str, Sequence[date]], forgotten: Collection[date]
 ) -> Iterator[DayOutcome]:
     """Rebuild forgotten days from stored answers; what has none has expired."""
-    lost = []
-    for name, days in wanted.items():
-        gone = [day for day in days if day in forgotten]
-        for outcome in replay_days(parts, [name], gone):
+    gone = [(name, d) for name, days in wanted.items() for d in days if d in forgotten]
+    for some in _chunks(gone):
+        lost: list[Attempts] = []
+        for outcome in _replay(parts, some):
             if outcome.state in (None, State.FAILED, State.REFUSED):
-                day = outcome.loss_date
+                name, day = outcome.app, outcome.loss_date
                 lost.append((_decision(parts, name, day, Outcome.EXPIRED),))
             else:
                 yield outcome
-    yield from _record(parts, lost, build=True)
+        yield from _record(parts, lost, build=True)
 
 
 def _decision(parts: Parts, name: str, day: date, outcome: Outcome) -> Answer:
     """What stands in the record in an answer's place."""
     now = parts.clock()
     window = day_window(day, parts.settings.timezone)
-    info = "the API has forgotten this day and no answer was kept"
+    info = "the API has forgotten this day, and no answer with its losses was kept"
     return Answer(
         response_id=uuid4().hex,
         sdk_app_id=parts.settings.apps[name].sdk_app_id,
@@ -364,7 +354,7 @@ def _decision(parts: Parts, name: str, day: date, outcome: Outcome) -> Answer:
 
 def _ask(
     parts: Parts,
-    wanted: dict[str, list[date]],
+    wanted: Mapping[str, Sequence[date]],
     build: bool,
     on_outcome: Listener,
 ) -> list[DayOutcome]:
@@ -374,152 +364,81 @@ def _ask(
         outcomes.append(outcome)
         on_outcome(outcome)
 
-    ready: list[tuple[App, list[date]]] = []
-    for app, days in _with_keys(parts, wanted, tell):
-        ready.append((app, days))
-    if ready:
-        try:
-            asyncio.run(_ask_all(parts, ready, build, tell))
-        except BaseExceptionGroup as problems:
-            raise _first(problems) from None
+    def keep(arrived: Sequence[Arrival]) -> list[DayOutcome]:
+        told = _record(parts, [a for a in arrived if isinstance(a, tuple)], build)
+        for unasked in arrived:
+            if isinstance(unasked, Unasked):
+                told += _unasked_days(parts, unasked)
+        return told
+
+    ready, unready = _with_keys(parts, {n: days for n, days in wanted.items() if days})
+    for unasked in unready:
+        for outcome in _unasked_days(parts, unasked):
+            tell(outcome)
+    windows = [
+        (app, [day_window(day, parts.settings.timezone) for day in wanted[app.name]])
+        for app in ready
+    ]
+    if windows:
+        ask_apps(parts.open_client, windows, keep=keep, tell=tell)
     return outcomes
 
 
-def _first(problems: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = problems.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
-
-
 def _with_keys(
-    parts: Parts, wanted: dict[str, list[date]], tell: Listener
-) -> Iterator[tuple[App, list[date]]]:
-    """Apps that can be asked now; the rest is told as not asked, with the reason."""
+    parts: Parts, wanted: Mapping[str, Sequence[date]]
+) -> tuple[list[App], list[Unasked]]:
+    """Apps that can be asked now, and the others with the reason."""
     settings, now = parts.settings, parts.clock()
+    require_a_key(settings, list(wanted))
     today = datetime.combine(
         now.astimezone(settings.timezone), time.min, settings.timezone
     )
     capped = parts.lake.apps_told(DAILY_CAP_CODE, since=today)
-    asked = [name for name in wanted if wanted[name]]
-    require_a_key(settings, asked)
-    for name in asked:
+    ready: list[App] = []
+    unready: list[Unasked] = []
+    for name, days in wanted.items():
         try:
             app = settings.app(name)
         except ConfigurationError as problem:
-            _tell_unasked(parts, name, wanted[name], str(problem), tell)
+            unready.append(Unasked(name, tuple(days), str(problem)))
             continue
         if app.sdk_app_id in capped:
             reason = f"the daily cap of the API is used up ({DAILY_CAP_CODE})"
-            _tell_unasked(parts, name, wanted[name], reason, tell)
+            unready.append(Unasked(name, tuple(days), reason))
         else:
-            yield app, wanted[name]
+            ready.append(app)
+    return ready, unready
 
 
-def _tell_unasked(
-    parts: Parts, name: str, days: Iterable[date], reason: str, tell: Listener
-) -> None:
-    keys = {day: _key(parts, name, day) for day in days}
+def _unasked_days(parts: Parts, unasked: Unasked) -> list[DayOutcome]:
+    name = unasked.app
+    keys = {day: _key(parts, name, day) for day in unasked.days}
     standings = parts.lake.standings(keys.values())
-    for day, key in keys.items():
-        standing = standings[key]
-        tell(
-            DayOutcome(
-                app=name,
-                loss_date=day,
-                state=standing.state if standing else None,
-                revision=standing.revision if standing else 0,
-                row_count=standing.row_count if standing else 0,
-                problem=f"not asked: {reason}",
-                advice=f"then run `pushloss load {day} {day} --app {name}`",
-            )
+    return [
+        DayOutcome(
+            app=name,
+            loss_date=day,
+            state=standing.state if standing else None,
+            revision=standing.revision if standing else 0,
+            row_count=standing.row_count if standing else 0,
+            problem=f"not asked: {unasked.reason}",
+            advice=f"then run `pushloss load {day} {day} --app {name}`",
         )
+        for day, key in keys.items()
+        for standing in [standings[key]]
+    ]
 
 
-async def _ask_all(
-    parts: Parts,
-    wanted: Sequence[tuple[App, list[date]]],
-    build: bool,
-    tell: Listener,
-) -> None:
-    arrivals: Arrivals = asyncio.Queue()
-    async with parts.open_client() as client, asyncio.TaskGroup() as group:
-        group.create_task(_record_arrivals(parts, arrivals, build, tell))
-        try:
-            async with asyncio.TaskGroup() as asking:
-                for app, days in wanted:
-                    asking.create_task(
-                        _ask_app(parts, client, app, days, arrivals, tell)
-                    )
-        finally:
-            arrivals.put_nowait(None)
-
-
-async def _ask_app(
-    parts: Parts,
-    client: PushLossClient,
-    app: App,
-    days: Sequence[date],
-    arrivals: Arrivals,
-    tell: Listener,
-) -> None:
-    for position, day in enumerate(days, 1):
-        answers = await client.ask(app, day_window(day, parts.settings.timezone))
-        await arrivals.put(answers)
-        last = answers[-1]
-        stops = reaction_to(last.http_status, last.error_code) in STOPS_APP
-        if stops and days[position:]:
-            reason = f"{app.name} was refused on {day} ({last.error_code})"
-            await asyncio.to_thread(
-                _tell_unasked, parts, app.name, days[position:], reason, tell
-            )
-            return
-
-
-async def _record_arrivals(
-    parts: Parts,
-    arrivals: Arrivals,
-    build: bool,
-    tell: Listener,
-) -> None:
-    """Record until None comes; a cancelled walk still keeps what has arrived."""
-    is_open = True
-    while is_open:
-        batch: list[tuple[Answer, ...]] = []
-        try:
-            is_open = await _gather(arrivals, batch)
-        except asyncio.CancelledError:
-            _record(parts, batch, build)
-            raise
-        for outcome in await asyncio.to_thread(_record, parts, batch, build):
-            tell(outcome)
-
-
-async def _gather(arrivals: Arrivals, batch: list[tuple[Answer, ...]]) -> bool:
-    """Add what arrives to the batch until it is time to record it; False: the end."""
-    arrived = await arrivals.get()
-    try:
-        async with asyncio.timeout(GATHER_SECONDS):
-            while arrived is not None:
-                batch.append(arrived)
-                if len(batch) >= GATHER_DAYS:
-                    return True
-                arrived = await arrivals.get()
-    except TimeoutError:
-        return True
-    return False
-
-
-def _record(
-    parts: Parts, batch: Sequence[tuple[Answer, ...]], build: bool
-) -> list[DayOutcome]:
+def _record(parts: Parts, batch: Sequence[Attempts], build: bool) -> list[DayOutcome]:
     """Store answers as received, then judge their days; one commit for each."""
     if not batch:
         return []
     answers = [answer for attempts in batch for answer in attempts]
     with parts.lake.writing():
-        parts.lake.append_answers(answers, now=parts.clock())
+        recorded = parts.lake.append_answers(answers, now=parts.clock())
         app_days = {answer.app_day for answer in answers}
         known = parts.lake.standings(app_days)
-        unjudged = parts.lake.answers_since(known)
+        unjudged = parts.lake.unjudged(known, recorded)
         entries = {key: judge_all(known[key], unjudged[key]) for key in app_days}
         if build:
             parts.lake.append_entries([e for key in entries for e in entries[key]])
@@ -566,22 +485,20 @@ def _problem(state: State, error_code: int | None, error_info: str | None) -> st
 
 
 def _chunks(
-    names: Sequence[str], days: Sequence[date]
-) -> Iterator[tuple[Sequence[str], list[date]]]:
-    for _, month in groupby(sorted(days), key=lambda day: (day.year, day.month)):
-        some_days = list(month)
-        for start in range(0, len(names), REPLAY_APPS):
-            yield names[start : start + REPLAY_APPS], some_days
+    app_days: Sequence[tuple[str, date]],
+) -> Iterator[list[tuple[str, date]]]:
+    """Some days after others, all apps of a day together: as the record lies."""
+    ordered = sorted(app_days, key=lambda app_day: (app_day[1], app_day[0]))
+    for start in range(0, len(ordered), REPLAY_DAYS):
+        yield ordered[start : start + REPLAY_DAYS]
 
 
-def _replay(
-    parts: Parts, names: Sequence[str], days: Sequence[date]
-) -> list[DayOutcome]:
-    keys = {(name, day): _key(parts, name, day) for name in names for day in days}
-    now = parts.clock()
+def _replay(parts: Parts, app_days: Sequence[tuple[str, date]]) -> Iterator[DayOutcome]:
+    keys = {(name, day): _key(parts, name, day) for name, day in app_days}
     with parts.lake.writing():
         answers = parts.lake.answers(keys.values())
         recorded = parts.lake.entries(keys.values())
+        now = parts.clock()
         added = {
             key: missing_entries(
                 recorded.get(key, []), judge_all(None, answers.get(key, [])), now=now
@@ -589,17 +506,13 @@ def _replay(
             for key in keys.values()
         }
         parts.lake.append_entries([e for key in added for e in added[key]])
-    outcomes = []
     for (name, day), key in keys.items():
         entries = [*recorded.get(key, []), *added[key]]
         if entries:
             is_new = any(entry.is_revision for entry in added[key])
-            outcomes.append(
-                _outcome(name, day, entries[-1], is_new_revision=is_new, calls=0)
-            )
+            yield _outcome(name, day, entries[-1], is_new_revision=is_new, calls=0)
         else:
-            outcomes.append(_never_asked(name, day))
-    return outcomes
+            yield _never_asked(name, day)
 
 
 def _never_asked(name: str, day: date) -> DayOutcome:

@@ -9,6 +9,7 @@ order in which answers are judged.
 import json
 import logging
 import os
+import re
 import time
 import uuid
 from collections import defaultdict
@@ -87,6 +88,8 @@ _WRITERS = {
     ),
 }
 
+_UNFIT = re.compile(r"[][^|\\]|%[0-9A-Fa-f]{2}")
+"""What the Delta library mistakes in a local path, whatever its spelling."""
 _ANSWER_KEY = ["response_id", "sdk_app_id", "loss_date", "recorded_at"]
 
 _log = logging.getLogger(__name__)
@@ -294,8 +297,9 @@ class Lake:
         except DeltaError as problem:
             # Another machine got there first; the next time will do.
             _log.warning("record not tidied table=%s: %s", declared.name, problem)
-        for version in range(before + 1, table.version() + 1):
-            self._force_to_disk(declared, version)
+        with _told_as_store_error(f"write the record {self._folder(declared)}"):
+            for version in range(before + 1, table.version() + 1):
+                self._force_to_disk(declared, version)
 
     def _newest_recorded_at(self) -> datetime:
         files = self._snapshot(PUSH_LOSS_RESPONSES).files
@@ -326,22 +330,39 @@ class Lake:
     def _folder(self, declared: Table) -> str:
         return f"{self._root}/{declared.name}"
 
-    def _open(self, declared: Table) -> DeltaTable:
+    def _uri(self, declared: Table) -> str:
+        """In full, so that Delta takes no part of a name for a code or a pattern."""
         folder = self._folder(declared)
-        with _told_as_store_error(f"open the record {folder}"):
+        if not self._is_local:
+            return folder
+        path = Path(folder).absolute()
+        if found := _UNFIT.search(str(path)):
+            raise StoreError(
+                f"Delta tables cannot lie in {path}: choose a data_dir without"
+                f" {found[0]!r} in its path"
+            )
+        return path.as_uri()
+
+    def _open(self, declared: Table) -> DeltaTable:
+        uri = self._uri(declared)
+        with _told_as_store_error(f"open the record {self._folder(declared)}"):
             try:
-                return DeltaTable(folder)
+                return DeltaTable(uri)
             except TableNotFoundError:
                 self._create(declared)
-                return DeltaTable(folder)
+            except DeltaError:
+                if not self._is_local:
+                    raise
+                _set_torn_commit_aside(Path(self._folder(declared)))
+            return DeltaTable(uri)
 
     def _create(self, declared: Table) -> None:
-        folder = self._folder(declared)
+        uri = self._uri(declared)
         if self._is_local:
-            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+            Path(self._folder(declared)).mkdir(parents=True, exist_ok=True)
         try:
             DeltaTable.create(
-                folder,
+                uri,
                 declared.schema,
                 mode="ignore",
                 partition_by=_PARTITIONS[declared.name],
@@ -350,7 +371,7 @@ class Lake:
                 configuration=_TABLE_CONFIGURATION,
             )
         except DeltaError:
-            if not DeltaTable.is_deltatable(folder):  # nobody else was quicker
+            if not DeltaTable.is_deltatable(uri):  # nobody else was quicker
                 raise
         self._force_to_disk(declared, 0)
 
@@ -415,6 +436,9 @@ def _sync_commit(folder: Path, version: int) -> None:
     """Force a commit to the disk: delta-rs leaves that to chance."""
     entry = _log_entry(folder, version)
     folders = {entry.parent, folder, folder.parent}
+    for checkpoint in entry.parent.glob(f"{entry.stem}.checkpoint*"):
+        _sync(checkpoint)
+        _sync(entry.parent / "_last_checkpoint")
     for line in entry.read_text().splitlines():
         if added := json.loads(line).get("add"):
             path = folder / unquote(added["path"])
@@ -423,6 +447,28 @@ def _sync_commit(folder: Path, version: int) -> None:
     _sync(entry)
     for some_folder in folders:
         _sync(some_folder)
+
+
+def _set_torn_commit_aside(folder: Path) -> None:
+    """Make a table readable again whose newest commit a power cut has torn.
+
+    Nobody was told of that commit: all others were forced to the disk. The walk
+    that made it did not end, and is run again.
+    """
+    log = folder / "_delta_log"
+    with FileLock(log / "mend.lock", timeout=LOCK_SECONDS):
+        newest = max(log.glob("*.json"), default=None)
+        if newest is not None and not _is_whole(newest):
+            _log.warning("torn commit set aside: %s", newest)
+            newest.rename(newest.with_suffix(".torn"))
+            _sync(log)
+
+
+def _is_whole(entry: Path) -> bool:
+    try:
+        return all(map(json.loads, entry.read_text().splitlines()))
+    except ValueError:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from pushloss_pipeline.adapters.lake import Lake
+from pushloss_pipeline.adapters.lake import DataFile, Lake, Snapshot
 from pushloss_pipeline.adapters.sql_files import (
     Statement,
     fingerprint,
@@ -63,7 +63,7 @@ class Published:
     changed_days: int
     """App days that were replaced in the file."""
     is_new_file: bool
-    """False where the published file was up to date already."""
+    """False where the published file stood and was up to date already."""
     push_loss_rows: int
 
 
@@ -104,6 +104,11 @@ class Warehouse:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self._lock_path, timeout=PUBLISH_SECONDS, mode=0o600):
+                try:
+                    return self._publish(lake, apps, expires_at, now)
+                except duckdb.Error as problem:
+                    _log.warning("work file is built anew: %s", problem)
+                self._discard_work()
                 return self._publish(lake, apps, expires_at, now)
         except Timeout:
             raise StoreError(
@@ -129,14 +134,19 @@ class Warehouse:
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         if not self.path.exists():
             raise StoreError(f"no warehouse at {self.path} yet; run `pushloss load`")
+        # Not opened itself: within one process, DuckDB would go on showing the
+        # file that another connection has opened before.
+        connection = duckdb.connect(config={"python_enable_replacements": "false"})
         try:
-            connection = duckdb.connect(
-                self.path, read_only=True, config={"enable_external_access": "false"}
-            )
-        except duckdb.Error as problem:
-            raise StoreError(f"cannot read {self.path}: {problem}") from None
-        try:
+            try:
+                connection.execute(
+                    f"attach {_quoted(str(self.path))} as warehouse (read_only)"
+                )
+            except duckdb.Error as problem:
+                raise StoreError(f"cannot read {self.path}: {problem}") from None
+            connection.execute("use warehouse")
             connection.execute("set timezone = 'UTC'")
+            connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
             yield connection
         finally:
@@ -149,42 +159,33 @@ class Warehouse:
         expires_at: Callable[[date], datetime],
         now: datetime,
     ) -> Published:
-        work = self._open_work()
-        try:
-            changed = _stage_changes(work, lake)
+        record = lake.revisions()
+        self._prepare_work(_making(record))
+        # Its end writes the checkpoint: the file is whole then, without a WAL.
+        with _opened(self._work) as work:
+            changed = _stage_changes(work, record)
             _stage_expiry(work, expires_at)
-            _apply(work, changed=changed, apps=apps, now=now)
+            _apply(work, record, changed=changed, apps=apps, now=now)
             rows = _scalar(work, "select count(*) from push_loss")
             is_due = not _scalar(work, "select is_published from internal.publication")
-        finally:
-            work.close()  # writes the checkpoint: the file is whole, without a WAL
-        if is_due or not self.path.exists():
+        is_due = is_due or not self.path.exists()
+        if is_due:
             self._replace_published()
         return Published(changed, is_due, rows)
 
-    def _open_work(self) -> duckdb.DuckDBPyConnection:
-        """The work file, built anew where it is missing, torn or of other making."""
-        if self._is_work_usable():
-            return _connect(self._work)
+    def _prepare_work(self, making: str) -> None:
+        """Build the work file anew where it is missing, or of other making."""
+        if self._work.exists():
+            with _opened(self._work) as work:
+                if _made_by(work) == making:
+                    return
+            self._discard_work()
+        with _opened(self._work) as work:
+            _create_objects(work, making)
+
+    def _discard_work(self) -> None:
         self._work.unlink(missing_ok=True)
         self._work.with_suffix(".duckdb.wal").unlink(missing_ok=True)
-        work = _connect(self._work)
-        _create_objects(work)
-        return work
-
-    def _is_work_usable(self) -> bool:
-        try:
-            work = _connect(self._work)
-        except duckdb.Error as problem:
-            _log.warning("work file is rebuilt: %s", problem)
-            return False
-        try:
-            known = _scalar(work, "select fingerprint from internal.publication")
-            return bool(known == _making())
-        except duckdb.CatalogException:
-            return False  # just created
-        finally:
-            work.close()
 
     def _replace_published(self) -> None:
         temporary = self.path.with_suffix(".duckdb.tmp")
@@ -197,35 +198,46 @@ class Warehouse:
         self.path.with_suffix(".duckdb.wal").unlink(missing_ok=True)
         temporary.rename(self.path)
         _force_to_disk(self.path.parent)
-        work = _connect(self._work)
-        try:
+        with _opened(self._work) as work:
             work.execute("update internal.publication set is_published = true")
-        finally:
-            work.close()
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def _opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(
         path, config={"storage_compatibility_version": STORAGE_VERSION}
     )
-    connection.execute("set timezone = 'UTC'")
-    connection.execute("create schema if not exists internal")
-    connection.execute("set search_path = 'main,internal'")
-    path.chmod(0o600)
-    return connection
+    try:
+        path.chmod(0o600)
+        connection.execute("set timezone = 'UTC'")
+        connection.execute("create schema if not exists internal")
+        connection.execute("set search_path = 'main,internal'")
+        yield connection
+    finally:
+        connection.close()
 
 
-def _making() -> str:
-    """What a work file is built by; built by anything else, it is built anew."""
+def _making(record: Snapshot) -> str:
+    """What a work file is built by and from; of any other, it is built anew."""
     declared = hashlib.sha256(repr(PUBLISHED_TABLES).encode()).hexdigest()
-    return f"{fingerprint()}-{declared}"
+    return f"{fingerprint()}-{declared}-{record.identity}"
 
 
-def _create_objects(work: duckdb.DuckDBPyConnection) -> None:
+def _made_by(work: duckdb.DuckDBPyConnection) -> str | None:
+    try:
+        making: str | None = _scalar(work, "select making from internal.publication")
+    except duckdb.CatalogException:
+        return None  # killed before it was built
+    return making
+
+
+def _create_objects(work: duckdb.DuckDBPyConnection, making: str) -> None:
+    work.execute("begin")
     work.execute(
-        "create table internal.publication (fingerprint varchar, is_published boolean)"
+        "create table internal.publication (making varchar, is_published boolean)"
     )
-    work.execute("insert into internal.publication values ($1, false)", [_making()])
+    work.execute("insert into internal.publication values ($1, false)", [making])
+    work.execute("create table internal.taken_files (path varchar)")
     work.execute(
         "create table internal.day_entries as"
         " select *, ''::varchar as entry_key"
@@ -242,6 +254,7 @@ def _create_objects(work: duckdb.DuckDBPyConnection) -> None:
         work.execute(
             f"create macro {statement.name}({parameters}) as table {statement.text}"
         )
+    work.execute("commit")
 
 
 def _create_table(work: duckdb.DuckDBPyConnection, table: Table) -> None:
@@ -277,15 +290,22 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _stage_changes(work: duckdb.DuckDBPyConnection, lake: Lake) -> int:
-    """List the days that changed, and show only their months of the record."""
-    work.register("push_loss_revisions", lake.revisions())
-    _stage(work, "changed_days", read_statement("staging", "changed_days"))
-    months = work.execute(
-        "select distinct strftime(loss_date, '%Y-%m') from changed_days"
-    ).fetchall()
-    work.register("push_loss_revisions", lake.revisions(m for (m,) in months))
+def _stage_changes(work: duckdb.DuckDBPyConnection, record: Snapshot) -> int:
+    """List the days that changed, and show no more of the record than holds them."""
+    known = work.execute("select path from taken_files").fetchall()
+    taken = {path for (path,) in known}
+    new = [file for file in _entry_files(record) if file.path not in taken]
+    work.register("push_loss_revisions", record.rows(new))
+    _stage(work, "changed_days", read_statement("staging", "changed_days").text)
+    days = work.execute("select distinct loss_date from changed_days").fetchall()
+    found = {day for (day,) in days}
+    touched = [file for file in record.files if file.may_tell_of(found)]
+    work.register("push_loss_revisions", record.rows(touched))
     return int(_scalar(work, "select count(*) from changed_days"))
+
+
+def _entry_files(record: Snapshot) -> list[DataFile]:
+    return [file for file in record.files if not file.has_losses_only]
 
 
 def _stage_expiry(
@@ -305,6 +325,7 @@ def _stage_expiry(
 
 def _apply(
     work: duckdb.DuckDBPyConnection,
+    record: Snapshot,
     *,
     changed: int,
     apps: Sequence[Mapping[str, Any]],
@@ -312,17 +333,20 @@ def _apply(
 ) -> None:
     """Replace what changed in one transaction, and note whether anything did."""
     work.register("configured_apps", pa.Table.from_pylist(apps, schema=APPS.schema))
+    paths = pa.array([file.path for file in _entry_files(record)], pa.string())
+    work.register("record_files", pa.table({"path": paths}))
     work.execute("begin")
     if changed:
         _replace_changed(work, read_statement("tables", PUSH_LOSS_HISTORY.name))
         _replace_changed(work, read_statement("tables", PUSH_LOSS.name))
         _replace_changed(work, read_statement("staging", "day_entries"))
-    days_differ = _replace_whole(
-        work, read_statement("tables", PUSH_LOSS_DAYS.name), {"now": now}
-    )
-    apps_differ = _replace_whole(work, read_statement("tables", APPS.name), {})
+    days = read_statement("tables", PUSH_LOSS_DAYS.name)
+    days_differ = _replace_whole(work, days.name, days.text, {"now": now})
+    known_apps = read_statement("tables", APPS.name)
+    apps_differ = _replace_whole(work, known_apps.name, known_apps.text)
     if changed or days_differ or apps_differ:
         work.execute("update internal.publication set is_published = false")
+    _replace_whole(work, "taken_files", "from record_files")
     work.execute("commit")
 
 
@@ -336,12 +360,12 @@ def _replace_changed(work: duckdb.DuckDBPyConnection, statement: Statement) -> N
 
 def _replace_whole(
     work: duckdb.DuckDBPyConnection,
-    statement: Statement,
-    parameters: Mapping[str, Any],
+    name: str,
+    select: str,
+    parameters: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Replace a small table where its select gives other rows than it holds."""
-    name = statement.name
-    _stage(work, f"new_{name}", statement, parameters)
+    """Replace a small table where the select gives other rows than it holds."""
+    _stage(work, f"new_{name}", select, parameters)
     differs = bool(
         _scalar(
             work,
@@ -359,11 +383,11 @@ def _replace_whole(
 def _stage(
     work: duckdb.DuckDBPyConnection,
     name: str,
-    statement: Statement,
+    select: str,
     parameters: Mapping[str, Any] | None = None,
 ) -> None:
-    """Keep a statement's rows for the length of this connection."""
-    work.execute(f"create temp table {name} as {statement.text}", parameters or None)
+    """Keep a select's rows for the length of this connection."""
+    work.execute(f"create temp table {name} as {select}", parameters or None)
 
 
 def _scalar(work: duckdb.DuckDBPyConnection, question: str) -> Any:

@@ -1,5 +1,5 @@
 -- push_loss as it stood at a moment, by recorded_at.
--- Parameters: moment.
+-- Parameters: ts.
 -- Grain: one row per sdk_app_id, loss_date, stage, scope, platform_id, err_code.
 -- Reads: push_loss_history.
 
@@ -18,8 +18,8 @@ select
     fetched_at
 from push_loss_history
 where
-    recorded_at <= cast(moment as timestamptz)
+    recorded_at <= cast(ts as timestamptz)
     and (
         superseded_at is null
-        or superseded_at > cast(moment as timestamptz)
+        or superseded_at > cast(ts as timestamptz)
     )

@@ -1,4 +1,4 @@
--- Days whose newest entry in the record is not the one in this file.
+-- Days that files new to this one tell of, other than by the entry it knows.
 -- Grain: one row per sdk_app_id, loss_date.
 -- Reads: push_loss_revisions, day_entries.
 
@@ -9,15 +9,13 @@ with newest as (
         loss_date,
         max(entry_key) as entry_key
     from push_loss_revisions
-    where row_kind in ('marker', 'state')
     group by sdk_app_id, loss_date
 
 )
 
 select
     newest.sdk_app_id,
-    newest.loss_date,
-    newest.entry_key
+    newest.loss_date
 from newest
 left join day_entries
     on

@@ -4,28 +4,36 @@
 -- Grain: one row per sdk_app_id, loss_date.
 -- Reads: day_entries, day_bounds.
 
+with entries as (
+
+    select
+        day_entries.*,
+        bounds.expires_at,
+        day_entries.state in ('failed', 'refused')
+        and bounds.expires_at <= $now as is_forgotten
+    from day_entries
+    inner join day_bounds as bounds
+        on day_entries.loss_date = bounds.loss_date
+
+)
+
 select
-    entries.sdk_app_id,
-    entries.app,
-    entries.loss_date,
+    sdk_app_id,
+    app,
+    loss_date,
     case
-        when
-            entries.state not in ('failed', 'refused')
-            or bounds.expires_at > $now
-            then entries.state
-        when entries.revision = 0 then 'expired'
-        when entries.row_count = 0 then 'empty'
+        when not is_forgotten then state
+        when revision = 0 then 'expired'
+        when row_count = 0 then 'empty'
         else 'loaded'
     end as state,
-    entries.revision,
-    entries.row_count,
-    entries.overall_count,
-    entries.fetched_at,
-    bounds.expires_at,
-    entries.error_code,
-    entries.error_info,
-    entries.envelope,
-    entries.warnings
-from day_entries as entries
-inner join day_bounds as bounds
-    on entries.loss_date = bounds.loss_date
+    revision,
+    row_count,
+    overall_count,
+    fetched_at,
+    expires_at,
+    case when not is_forgotten or revision = 0 then error_code end as error_code,
+    case when not is_forgotten or revision = 0 then error_info end as error_info,
+    envelope,
+    warnings
+from entries

@@ -11,7 +11,7 @@ with markers as (
         revision,
         -- one machine's entry only, should two have judged the same answer
         max(entry_key) as entry_key,
-        max(recorded_at) as recorded_at
+        arg_max(recorded_at, entry_key) as recorded_at
     from push_loss_revisions
     where
         row_kind = 'marker'

@@ -1,0 +1,37 @@
+"""The worlds that tests of the whole walk live in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # tests of the domain need no part of a world
+    from pushloss_pipeline.simulator.scenario import SimulatedApp
+    from tests.world import World, WorldBuilder
+
+
+@pytest.fixture
+def world_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorldBuilder]:
+    """Builds a world of some apps, with their keys in the environment."""
+    from tests.world import a_world, secret_variable
+
+    with ExitStack() as stack:
+
+        def build(apps: Sequence[SimulatedApp]) -> World:
+            for app in apps:
+                monkeypatch.setenv(secret_variable(app), app.secret_key)
+            return stack.enter_context(a_world(tmp_path, apps))
+
+        yield build
+
+
+@pytest.fixture
+def world(world_of: WorldBuilder) -> World:
+    """A world of three apps, before anything was asked."""
+    from tests.world import THREE_APPS
+
+    return world_of(THREE_APPS)
