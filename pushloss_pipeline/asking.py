@@ -5,6 +5,7 @@ What has arrived is handed over in batches, while the asking goes on.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date
@@ -112,18 +113,28 @@ class _Walk(Generic[Told]):
 
     async def _hand_over_all(self) -> None:
         batch: list[Arrival] = []
-        try:
-            is_open = True
-            while is_open:
-                is_open = await self._gather(batch)
-                arrived, batch = batch, []
-                for told in await asyncio.to_thread(self._keep, arrived):
-                    self._tell(told)
-                for _ in arrived:
-                    self._room.release()
-        except asyncio.CancelledError:
-            self._keep([*batch, *self._rest()])
-            raise
+        keeping: Future[Sequence[Told]] | None = None
+        with ThreadPoolExecutor(max_workers=1) as keeper:
+            try:
+                is_open = True
+                while is_open:
+                    is_open = await self._gather(batch)
+                    arrived, batch = batch, []
+                    keeping = keeper.submit(self._keep, arrived)
+                    self._tell_all(await asyncio.shield(asyncio.wrap_future(keeping)))
+                    keeping = None
+                    for _ in arrived:
+                        self._room.release()
+            except asyncio.CancelledError:
+                # Not awaited: the walk ends, but keeps and tells what has arrived.
+                if keeping is not None:
+                    self._tell_all(keeping.result())
+                self._tell_all(self._keep([*batch, *self._rest()]))
+                raise
+
+    def _tell_all(self, all_told: Sequence[Told]) -> None:
+        for told in all_told:
+            self._tell(told)
 
     async def _gather(self, batch: list[Arrival]) -> bool:
         """Add what arrives until it is time to hand it over; False: that was all."""

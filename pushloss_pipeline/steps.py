@@ -233,10 +233,9 @@ def publish(parts: Parts) -> Published:
 
 def check_day(parts: Parts, day: date) -> tuple[CheckResult, ...]:
     """Run every check of `sql/checks/` on one day of the published file."""
-    return tuple(
-        CheckResult(check, parts.warehouse.query(check.text, {"day": day}))
-        for check in read_statements("checks")
-    )
+    checks = read_statements("checks")
+    found = parts.warehouse.query_all([check.text for check in checks], {"day": day})
+    return tuple(map(CheckResult, checks, found))
 
 
 def day_figures(parts: Parts, day: date) -> dict[str, int]:

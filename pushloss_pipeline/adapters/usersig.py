@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from TLSSigAPIv2 import TLSSigAPIv2
 
@@ -66,12 +67,13 @@ def _usersig(app: App) -> str:
 def struck_out(text: bytes, *, secrets: Iterable[str]) -> bytes:
     """Return `text` with each secret masked, plain, percent-encoded or JSON-escaped."""
     for secret in filter(None, map(str.strip, secrets)):
-        text = re.sub(_any_spelling(secret), MASK.encode(), text)
+        text = _any_spelling(secret).sub(MASK.encode(), text)
     return text
 
 
-def _any_spelling(secret: str) -> bytes:
-    return b"".join(map(_any_spelling_of_byte, secret.encode()))
+@lru_cache(maxsize=4096)  # compiling costs more than a load's other work
+def _any_spelling(secret: str) -> re.Pattern[bytes]:
+    return re.compile(b"".join(map(_any_spelling_of_byte, secret.encode())))
 
 
 def _any_spelling_of_byte(byte: int) -> bytes:

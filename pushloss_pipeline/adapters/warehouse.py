@@ -122,13 +122,15 @@ class Warehouse:
         self, statement: str, parameters: Mapping[str, Any] | None = None
     ) -> Rows:
         """Run one read-only statement; it can reach nothing but the file."""
+        (rows,) = self.query_all([statement], parameters)
+        return rows
+
+    def query_all(
+        self, statements: Sequence[str], parameters: Mapping[str, Any] | None = None
+    ) -> list[Rows]:
+        """Run several with the same parameters, all on the same state of the file."""
         with self._reading() as connection:
-            try:
-                cursor = connection.execute(statement, parameters)
-                columns = tuple(name for name, *_ in cursor.description or ())
-                return Rows(columns, tuple(cursor.fetchall()))
-            except duckdb.Error as problem:
-                raise UsageError(str(problem)) from None
+            return [_rows(connection, each, parameters) for each in statements]
 
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -200,6 +202,19 @@ class Warehouse:
         _force_to_disk(self.path.parent)
         with _opened(self._work) as work:
             work.execute("update internal.publication set is_published = true")
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    parameters: Mapping[str, Any] | None,
+) -> Rows:
+    try:
+        cursor = connection.execute(statement, parameters)
+        columns = tuple(name for name, *_ in cursor.description or ())
+        return Rows(columns, tuple(cursor.fetchall()))
+    except duckdb.Error as problem:
+        raise UsageError(str(problem)) from None
 
 
 @contextmanager
