@@ -1,4 +1,8 @@
-"""The command `pushloss`: says what to do, calls a step, tells what came of it."""
+"""The command `pushloss`: says what to do, calls a step, tells what came of it.
+
+What takes long to import is imported by the command that needs it: `--help`
+and a slip in the arguments answer at once.
+"""
 
 import csv
 import json
@@ -7,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,25 +19,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from pushloss_pipeline.adapters.warehouse import Rows
 from pushloss_pipeline.domain.errors import (
     ConfigurationError,
     PushLossError,
     UsageError,
 )
 from pushloss_pipeline.domain.verdict import DONE, State
-from pushloss_pipeline.parts import open_parts
-from pushloss_pipeline.settings import read_settings
-from pushloss_pipeline.steps import (
-    DayOutcome,
-    Parts,
-    accept_day,
-    day_statuses,
-    days_between,
-    probe,
-    publish,
-    require_a_key,
-)
+
+if TYPE_CHECKING:
+    from pushloss_pipeline.adapters.warehouse import Rows
+    from pushloss_pipeline.steps import DayOutcome, Parts
 
 DONE_EXIT, FAILED_EXIT, WRONG_EXIT = 0, 1, 2
 INTERRUPTED_EXIT = 130
@@ -125,6 +120,8 @@ def status(app_names: AppNames = None) -> None:
 
         pushloss status --app shop
     """
+    from pushloss_pipeline.steps import day_statuses
+
     parts = _open()
     statuses = day_statuses(parts, parts.settings.select(tuple(app_names or ())))
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -168,6 +165,8 @@ def accept(
 
         pushloss accept 2026-03-05 --app shop
     """
+    from pushloss_pipeline.steps import accept_day, publish
+
     parts = _open()
     (name,) = parts.settings.select((app_name,))
     outcome = accept_day(parts, name, day)
@@ -251,6 +250,8 @@ def check(app_names: AppNames = None) -> None:
 
         pushloss check
     """
+    from pushloss_pipeline.steps import probe
+
     parts = _open()
     names = parts.settings.select(tuple(app_names or ()))
     worst = DONE_EXIT
@@ -273,18 +274,20 @@ def _run_days(
     *,
     missing: bool,
 ) -> None:
+    from pushloss_pipeline.steps import days_between, require_a_key
+
     parts = _open()
     days = days_between(parts, first, last)
     names = parts.settings.select(tuple(app_names or ()))
     if job == "daily_push_loss":
         require_a_key(parts.settings, names)
-    from pushloss_pipeline.launch import run_job  # Dagster takes seconds to import
+    from pushloss_pipeline.launch import run_job
 
     outcomes: list[DayOutcome] = []
     with _progress() as progress:
         bar = progress.add_task("app days", total=len(days) * len(names))
 
-        def listen(outcome: DayOutcome) -> None:
+        def listen(outcome: "DayOutcome") -> None:
             outcomes.append(outcome)
             progress.advance(bar)
 
@@ -312,7 +315,7 @@ def _run_days(
     raise typer.Exit(FAILED_EXIT if failed or finished.problem else DONE_EXIT)
 
 
-def _tell(outcomes: Sequence[DayOutcome]) -> int:
+def _tell(outcomes: "Sequence[DayOutcome]") -> int:
     """One line for each failed app day, then the sum of it all."""
     failed = [outcome for outcome in outcomes if outcome.problem]
     for outcome in sorted(failed, key=lambda o: (o.app, o.loss_date)):
@@ -325,15 +328,22 @@ def _tell(outcomes: Sequence[DayOutcome]) -> int:
     revised = sum(outcome.is_new_revision for outcome in done)
     counts = Counter(outcome.state for outcome in done)
     states = ", ".join(f"{counts[s]} {s.value}" for s in State if counts[s])
+    if not outcomes:
+        _say("[green]✓[/] nothing to do: all these days are loaded")
+        return 0
     _say(
-        f"[green]✓[/] {len(done)} app days done ({states or 'nothing to do'}),"
-        f" {revised} with new content"
+        ("" if failed else "[green]✓[/] ")
+        + f"{len(done)} app days done"
+        + (f" ({states}), {revised} with new content" if done else "")
         + (f"; [red]{len(failed)} failed[/]" if failed else "")
     )
     return len(failed)
 
 
-def _open() -> Parts:
+def _open() -> "Parts":
+    from pushloss_pipeline.parts import open_parts
+    from pushloss_pipeline.settings import read_settings
+
     return open_parts(read_settings())
 
 
@@ -375,7 +385,7 @@ def _progress() -> Progress:
     )
 
 
-def rows_table(answer: Rows) -> Table:
+def rows_table(answer: "Rows") -> Table:
     """Rows for people: counts with separators to the right, NULL as a dash."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for position, column in enumerate(answer.columns):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,15 @@ import pytest
 if TYPE_CHECKING:  # tests of the domain need no part of a world
     from pushloss_pipeline.simulator.scenario import SimulatedApp
     from tests.world import World, WorldBuilder
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard, also where the suite is started in the background.
+
+    A shell starts such processes with SIGINT ignored, and all theirs with them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

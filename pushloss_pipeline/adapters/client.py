@@ -3,14 +3,9 @@
 import asyncio
 import ipaddress
 import logging
-import socket
-import ssl
-import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from random import Random
 from typing import Any, Self
@@ -26,6 +21,7 @@ from tenacity import (
 )
 
 from pushloss_pipeline.adapters.pacing import Pacer
+from pushloss_pipeline.adapters.receiving import Received, Timeouts, receive
 from pushloss_pipeline.adapters.usersig import UserSigs, struck_out
 from pushloss_pipeline.domain.codes import Reaction, reaction_to
 from pushloss_pipeline.domain.errors import ConfigurationError
@@ -40,40 +36,9 @@ MAX_TRIES = 5
 MAX_BRIEF_RETRIES = 3
 SLOW_DOWN_SECONDS = 1.0
 BAD_SIGNATURES_SECONDS = 60.0
-MAX_RETRY_AFTER_SECONDS = 120.0
-
-_CUT_OFF = "connection cut off in the middle of the answer"
 
 _log = logging.getLogger(__name__)
 _backoff_ceiling = wait_exponential(multiplier=1, exp_base=2)
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """What an attempt may take; the API allows itself 3 s a call."""
-
-    connect_seconds: float = 5.0
-    read_seconds: float = 10.0
-    """Longest silence while sending or receiving."""
-    attempt_seconds: float = 30.0
-    """From the turn to the last byte, however steadily the bytes drip."""
-    max_body_bytes: int = 16 * 1024 * 1024
-    """After decompression."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """What one request brought, before the secrets are struck from it."""
-
-    outcome: Outcome
-    http_status: int | None = None
-    body: bytes | None = field(default=None, repr=False)
-    trouble: str | None = None
-    retry_after_seconds: float = 0.0
-
-
-class _Unreadable(Exception):
-    """The bytes that came make no whole answer; the text is ours, and is stored."""
 
 
 class PushLossClient:
@@ -127,7 +92,13 @@ class PushLossClient:
             turn = _Turn(self._pacer, app, clock=self._clock, timeouts=self._timeouts)
             request = self._request(app, window, usersig, turn)
             async with self._free_connections:
-                received = await self._receive(request, turn)
+                received = await receive(
+                    request,
+                    http=self._http,
+                    time_limit=turn.time_limit,
+                    timeouts=self._timeouts,
+                    clock=self._clock,
+                )
             answer = _answer(
                 received,
                 app=app,
@@ -175,30 +146,6 @@ class PushLossClient:
                 "EndTime": int(window.end.timestamp()),
             },
             extensions={"trace": turn.take_before_sending},
-        )
-
-    async def _receive(self, request: httpx.Request, turn: "_Turn") -> _Received:
-        """Send and read; whatever goes wrong comes back in our own words."""
-        status: int | None = None
-        try:
-            async with turn.time_limit:
-                response = await self._http.send(request, stream=True)
-                status = response.status_code
-                async with aclosing(response):
-                    body = await _read_body(response, self._timeouts.max_body_bytes)
-        except TimeoutError:
-            seconds = self._timeouts.attempt_seconds
-            return _no_answer(f"answer not complete within {seconds:g} s", status)
-        except _Unreadable as problem:
-            return _no_answer(str(problem), status)
-        except (httpx.HTTPError, OSError) as fault:
-            return _no_answer(_in_words(fault, status, self._timeouts), status)
-        return _Received(
-            Outcome.TOO_LARGE if body is None else Outcome.ANSWERED,
-            http_status=status,
-            body=body,
-            trouble=_too_large(self._timeouts) if body is None else None,
-            retry_after_seconds=_retry_after(response, now=self._clock()),
         )
 
 
@@ -334,120 +281,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def _read_body(response: httpx.Response, limit: int) -> bytes | None:
-    """Read and inflate at most `limit` bytes; None where there are more."""
-    announced = response.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
-        return None
-    match response.headers.get("content-encoding", "identity").strip().lower():
-        case "identity" | "":
-            return await _read_plain(response, limit)
-        case "gzip" | "x-gzip":
-            return await _read_gzip(response, limit)
-    raise _Unreadable("answer in a compression that was not asked for")
-
-
-async def _read_plain(response: httpx.Response, limit: int) -> bytes | None:
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > limit:
-            return None
-    return bytes(body)
-
-
-async def _read_gzip(response: httpx.Response, limit: int) -> bytes | None:
-    """Inflate in bounded steps: a small answer may hold gigabytes."""
-    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    body, has_begun = bytearray(), False
-    async for chunk in response.aiter_raw():
-        has_begun = True
-        try:
-            body += inflater.decompress(chunk, limit + 1 - len(body))
-        except zlib.error:
-            raise _Unreadable("answer's compression is damaged") from None
-        if len(body) > limit:
-            return None
-    if has_begun and not inflater.eof:
-        raise _Unreadable(_CUT_OFF)
-    if inflater.unused_data:
-        raise _Unreadable("answer's compression is damaged")
-    return bytes(body)
-
-
-def _no_answer(trouble: str, status: int | None) -> _Received:
-    """Fault on the way; a status that came before it is told, but decides nothing."""
-    seen = "" if status is None else f" (after HTTP {status})"
-    return _Received(Outcome.NO_ANSWER, trouble=trouble + seen)
-
-
-def _too_large(timeouts: Timeouts) -> str:
-    return f"answer larger than {timeouts.max_body_bytes} bytes, dropped unread"
-
-
-def _in_words(
-    fault: httpx.HTTPError | OSError, status: int | None, timeouts: Timeouts
-) -> str:
-    """Describe a network fault without its own text, which may quote the URL."""
-    match fault:
-        case httpx.ConnectTimeout():
-            return f"no connection within {timeouts.connect_seconds:g} s"
-        case httpx.ReadTimeout():
-            return f"no answer within {timeouts.read_seconds:g} s"
-        case httpx.WriteTimeout():
-            return f"request not taken within {timeouts.read_seconds:g} s"
-        case httpx.ConnectError():
-            return _connect_trouble(fault)
-        case httpx.ProxyError():
-            return "the proxy of the environment refused the connection"
-        case httpx.ReadError() | httpx.RemoteProtocolError() if status is not None:
-            return _CUT_OFF
-        case httpx.ReadError() | httpx.WriteError():
-            return "connection reset before an answer came"
-        case httpx.RemoteProtocolError():
-            return "connection closed, or no HTTP spoken, before an answer came"
-    return f"network fault ({type(fault).__name__})"
-
-
-def _connect_trouble(fault: BaseException) -> str:
-    causes = tuple(_causes(fault))
-    for kind, text in (
-        (ssl.SSLCertVerificationError, "TLS certificate not trusted"),
-        (ssl.SSLError, "TLS handshake failed"),
-        (socket.gaierror, "host name not found"),
-        (ConnectionRefusedError, "connection refused"),
-    ):
-        if any(isinstance(cause, kind) for cause in causes):
-            return text
-    return "no connection"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        if isinstance(error, BaseExceptionGroup):
-            for member in error.exceptions:
-                yield from _causes(member)
-        error = error.__cause__ or error.__context__
-
-
-def _retry_after(response: httpx.Response, *, now: datetime) -> float:
-    """Read seconds or an HTTP date; 0 where there is neither."""
-    text = response.headers.get("retry-after", "").strip()
-    if text.isdecimal() and text.isascii():
-        return min(float(text), MAX_RETRY_AFTER_SECONDS)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    seconds = (moment - now).total_seconds()
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
-
-
 def _answer(
-    received: _Received,
+    received: Received,
     *,
     app: App,
     window: DayWindow,

@@ -7,7 +7,6 @@ only the time to build it again.
 
 import hashlib
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,9 @@ import duckdb
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from pushloss_pipeline.adapters.lake import DataFile, Lake, Snapshot
+from pushloss_pipeline.adapters.delta import DataFile, Snapshot
+from pushloss_pipeline.adapters.disk import force_to_disk
+from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
     Statement,
     fingerprint,
@@ -193,13 +194,13 @@ class Warehouse:
         temporary = self.path.with_suffix(".duckdb.tmp")
         temporary.unlink(missing_ok=True)
         shutil.copyfile(self._work, temporary)
-        _force_to_disk(temporary)
+        force_to_disk(temporary)
         temporary.chmod(0o444)
         # A reader with write access may have left a log; it must never be
         # replayed into the new file.
         self.path.with_suffix(".duckdb.wal").unlink(missing_ok=True)
         temporary.rename(self.path)
-        _force_to_disk(self.path.parent)
+        force_to_disk(self.path.parent)
         with _opened(self._work) as work:
             work.execute("update internal.publication set is_published = true")
 
@@ -408,11 +409,3 @@ def _stage(
 def _scalar(work: duckdb.DuckDBPyConnection, question: str) -> Any:
     row = work.execute(question).fetchone()
     return row[0] if row else None
-
-
-def _force_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

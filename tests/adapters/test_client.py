@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import pytest
 
-from pushloss_pipeline.adapters.client import PushLossClient, Timeouts
+from pushloss_pipeline.adapters.client import PushLossClient
 from pushloss_pipeline.adapters.pacing import Pacer
+from pushloss_pipeline.adapters.receiving import Timeouts
 from pushloss_pipeline.adapters.usersig import UserSigs, _Signed
 from pushloss_pipeline.domain.errors import ConfigurationError, StoreError
 from pushloss_pipeline.domain.model import Answer, App, DayWindow, Outcome

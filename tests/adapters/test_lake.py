@@ -17,8 +17,10 @@ import pytest
 from deltalake import DeltaTable
 from filelock import FileLock
 
+from pushloss_pipeline.adapters import delta as delta_module
 from pushloss_pipeline.adapters import lake as lake_module
-from pushloss_pipeline.adapters.lake import Lake, _commit, _entries_table
+from pushloss_pipeline.adapters.delta import _commit
+from pushloss_pipeline.adapters.lake import Lake, _entries_table
 from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.model import (
     Answer,
@@ -376,7 +378,7 @@ def test_forced_to_disk(
     """The files of a commit, its log entry and their folders are forced to the disk."""
     load(lake, an_answer(1))
     forced: list[Path] = []
-    monkeypatch.setattr(lake_module, "_sync", forced.append)
+    monkeypatch.setattr(delta_module, "force_to_disk", forced.append)
 
     lake.append_entries(folded(an_answer(2), an_answer(3, B)))
 
@@ -399,9 +401,9 @@ def test_own_commit_is_forced(lake: Lake, tmp_path: Path) -> None:
     log = (root / "_delta_log" / f"{2:020d}.json").read_text().splitlines()
     (batch_id,) = [json.loads(a)["txn"]["appId"] for a in log if "txn" in a]
 
-    assert 2 == lake_module._version_of(root, batch_id, 4)
+    assert 2 == delta_module._version_of(root, batch_id, 4)
     with pytest.raises(StoreError, match="no commit of batch"):
-        lake_module._version_of(root, "unknown", 4)
+        delta_module._version_of(root, "unknown", 4)
 
 
 def test_two_processes(tmp_path: Path) -> None:
@@ -560,10 +562,10 @@ def test_checkpoint_is_forced(
 ) -> None:
     """Checkpoints, which other commits build on, are forced to the disk too."""
     monkeypatch.setitem(
-        lake_module._TABLE_CONFIGURATION, "delta.checkpointInterval", "2"
+        delta_module._TABLE_CONFIGURATION, "delta.checkpointInterval", "2"
     )
     forced: list[Path] = []
-    monkeypatch.setattr(lake_module, "_sync", forced.append)
+    monkeypatch.setattr(delta_module, "force_to_disk", forced.append)
     for number in range(4):
         append(lake, an_answer(number))
     log = tmp_path / "lake" / "push_loss_responses" / "_delta_log"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import duckdb
 import pytest
 
 Run = Callable[..., Any]
@@ -253,3 +254,21 @@ def test_interrupting_keeps_what_has_arrived(shop, pushloss, week):
     assert 130 == ran.code and "--missing" in ran.err and "Traceback" not in ran.err
     assert 0 == again.code
     assert served_rows(shop) == loaded_rows(pushloss)
+
+
+@pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")  # DuckDB's own
+def test_the_file_opens_as_a_pandas_frame(shop, pushloss, week):
+    """An analyst's notebook reads exact counts, days and UTC times."""
+    day = str(week[-1])
+    pushloss("load", day, day, "--app", "app_0000")
+
+    with duckdb.connect(
+        shop.folder / "data" / "warehouse.duckdb", read_only=True
+    ) as warehouse:
+        frame = warehouse.sql("from push_loss where scope = 'platform'").df()
+
+    assert "int64" == str(frame["err_count"].dtype)
+    assert {day} == set(frame["loss_date"].astype(str))
+    assert frame["fetched_at"].dt.tz is not None
+    served = [row for row in shop.calls()[-1]["rows"] if row["scope"] == "platform"]
+    assert sum(row["err_count"] for row in served) == frame["err_count"].sum()
