@@ -94,7 +94,7 @@ def test_dagster_keeps_off_the_terminal(site: Site) -> None:
     assert ended.code == 1
     assert [line.split()[0] for line in ended.out.splitlines()] == [
         "✗",
-        "✓",
+        "1",
         "warehouse:",
     ]
     assert ended.err.strip() == ""
