@@ -308,7 +308,8 @@ def _run_days(
             )
             raise typer.Exit(INTERRUPTED_EXIT) from None
         progress.update(bar, completed=len(days) * len(names))
-    failed = _tell(outcomes)
+    # A run that broke before its first outcome has nothing to tell but that.
+    failed = _tell(outcomes) if outcomes or not finished.problem else 0
     if finished.problem and not failed:
         _complain(finished.problem)
     _say(f"warehouse: {escape(str(parts.warehouse.path))}")

@@ -113,7 +113,7 @@ class CheckResult:
     @property
     def is_fatal(self) -> bool:
         """A failure means wrong data, not only odd data."""
-        return self.statement.labels["Severity"] == "fail"
+        return self.statement.is_fatal
 
 
 Listener = Callable[[DayOutcome], None]

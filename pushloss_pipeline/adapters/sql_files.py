@@ -20,6 +20,11 @@ class Statement:
     about: str
     labels: dict[str, str]
 
+    @property
+    def is_fatal(self) -> bool:
+        """Of a check: bad rows mean wrong data, not only odd data."""
+        return self.labels["Severity"] == "fail"
+
 
 def read_statements(kind: str) -> tuple[Statement, ...]:
     """All statements of one folder of `sql/`, by name."""

@@ -262,8 +262,9 @@ def _listed(days: Sequence[date]) -> str:
 
 
 def _severity(check: Statement) -> dg.AssetCheckSeverity:
-    is_fatal = check.labels["Severity"] == "fail"
-    return dg.AssetCheckSeverity.ERROR if is_fatal else dg.AssetCheckSeverity.WARN
+    if check.is_fatal:
+        return dg.AssetCheckSeverity.ERROR
+    return dg.AssetCheckSeverity.WARN
 
 
 def _bad_rows(results: Mapping[date, CheckResult]) -> dict[str, Any]:

@@ -272,3 +272,15 @@ def test_the_file_opens_as_a_pandas_frame(shop, pushloss, week):
     assert frame["fetched_at"].dt.tz is not None
     served = [row for row in shop.calls()[-1]["rows"] if row["scope"] == "platform"]
     assert sum(row["err_count"] for row in served) == frame["err_count"].sum()
+
+
+def test_a_record_that_cannot_be_written_is_no_success(shop, pushloss, week):
+    """A load that broke before its first day says why, and shows no tick."""
+    lake = shop.folder / "data" / "lake"
+    lake.mkdir(parents=True)
+    (lake / "push_loss_responses").write_text("not a table")
+
+    ran = pushloss("load", str(week[-1]), str(week[-1]))
+
+    assert 1 == ran.code
+    assert "push_loss_responses" in ran.err and "✓" not in ran.out
