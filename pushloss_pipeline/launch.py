@@ -9,10 +9,11 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+from filelock import FileLock
 
 from pushloss_pipeline.definitions import build_definitions
 from pushloss_pipeline.defs.schedules import range_tags
-from pushloss_pipeline.domain.errors import ConfigurationError
+from pushloss_pipeline.domain.errors import ConfigurationError, StoreError
 from pushloss_pipeline.settings import Settings
 from pushloss_pipeline.steps import Listener
 
@@ -49,7 +50,7 @@ def run_job(
     # No pool here: were this process killed, nobody would give its slot back.
     definitions = build_definitions(settings, listener=listener, pool=None)
     options = {"apps": list(apps), "only_missing": only_missing}
-    with _instance(settings) as instance:
+    with open_instance(settings) as instance:
         _close_killed_runs(instance)
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
@@ -79,31 +80,39 @@ def _problem(result: dg.ExecuteInProcessResult) -> str:
 
 
 @contextlib.contextmanager
-def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The instance of DAGSTER_HOME, or of this checkout's `dagster.yaml`.
 
     An installed package has no checkout: its runs are kept in the data folder.
     """
+    try:
+        settings.local_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise StoreError(f"cannot keep Dagster's runs: {problem}") from None
+    with contextlib.ExitStack() as opened:
+        # The first to open an instance makes its store; two at once would collide.
+        with FileLock(settings.local_dir / "dagster.lock"):
+            instance = opened.enter_context(_instance_of(settings, opened))
+        yield instance
+
+
+def _instance_of(
+    settings: Settings, opened: contextlib.ExitStack
+) -> dg.DagsterInstance:
     if home := os.environ.get("DAGSTER_HOME"):
         if not (os.path.isabs(home) and os.path.isdir(home)):
             raise ConfigurationError(
                 f"DAGSTER_HOME is {home}, which is no folder with an absolute path; "
                 "create it, or unset the variable"
             )
-        with dg.DagsterInstance.get() as instance:
-            yield instance
-    elif (_CHECKOUT / "dagster.yaml").is_file():
+        return dg.DagsterInstance.get()
+    if (_CHECKOUT / "dagster.yaml").is_file():
         # Paths in the file are relative to the folder Dagster is started in.
-        with (
-            contextlib.chdir(_CHECKOUT),
-            dg.DagsterInstance.from_config(str(_CHECKOUT)) as instance,
-        ):
-            yield instance
-    else:
-        folder = settings.local_dir / "dagster"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with dg.DagsterInstance.from_config(str(folder)) as instance:
-            yield instance
+        opened.enter_context(contextlib.chdir(_CHECKOUT))
+        return dg.DagsterInstance.from_config(str(_CHECKOUT))
+    folder = settings.local_dir / "dagster"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    return dg.DagsterInstance.from_config(str(folder))
 
 
 def _close_killed_runs(instance: dg.DagsterInstance) -> None:

@@ -1,7 +1,9 @@
 """Runs of the command line: where they are recorded, and what a kill leaves."""
 
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import dagster as dg
 import pytest
 
 from pushloss_pipeline.domain.errors import ConfigurationError
-from pushloss_pipeline.launch import Finished, run_job
+from pushloss_pipeline.launch import Finished, open_instance, run_job
 from tests.defs.site import (
     LOSSES,
     REPOSITORY,
@@ -53,6 +55,19 @@ def runs(site: Site) -> list[dg.DagsterRun]:
 def load(days: tuple[date, ...]) -> tuple[str, ...]:
     """The command that loads these days."""
     return ("pushloss", "load", str(days[0]), str(days[-1]))
+
+
+def test_an_instance_may_be_opened_for_the_first_time_by_many(site: Site) -> None:
+    """Its store is made once, by one of them; the others wait for it."""
+    ready = threading.Barrier(8)
+
+    def opened(_: int) -> int:
+        ready.wait()
+        with open_instance(site.settings) as instance:
+            return instance.get_runs_count()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [0] * 8 == list(pool.map(opened, range(8)))
 
 
 def test_a_run_is_recorded_in_dagster_home(site: Site) -> None:
