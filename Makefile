@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml uv.lock
 	@echo "Installing into $(VENV), once; about a minute …"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install uv==$(UV_VERSION)
-	@$(BIN)/uv export --quiet --frozen --no-emit-project --output-file $(VENV)/lock.txt
+	@$(BIN)/uv export --quiet --frozen --all-extras --no-emit-project --output-file $(VENV)/lock.txt
 	@$(PIP) install --require-hashes --no-deps --requirement $(VENV)/lock.txt
 	@$(PIP) install --no-deps --editable .
 	@touch $@
