@@ -26,12 +26,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pushloss_pipeline.domain.catalogue import KnownCode, read_catalogue
 from pushloss_pipeline.domain.errors import ConfigurationError, UsageError
 from pushloss_pipeline.domain.model import App
 
 CONFIG_VARIABLE = "PUSHLOSS_CONFIG"
 DATA_DIR_VARIABLE = "PUSHLOSS_DATA_DIR"
 DEFAULT_CONFIG = Path("pushloss.toml")
+OWN_CODES = "error_codes.csv"
 
 REGION_HOSTS = {
     "china": "console.tim.qq.com",
@@ -178,6 +180,21 @@ class Settings(BaseSettings):
             return f"{self.data_dir.rstrip('/')}/lake"
         return str(self.local_dir / "lake")
 
+    @property
+    def own_codes_path(self) -> Path:
+        """Where the user's rows of the error-code catalogue are, if there are any."""
+        return self.config_path.parent / OWN_CODES
+
+    def own_codes(self) -> tuple[KnownCode, ...]:
+        """The user's rows of the catalogue; a mistake is a `ConfigurationError`."""
+        path = self.own_codes_path
+        if not path.is_file():
+            return ()
+        try:
+            return read_catalogue(path.read_text(encoding="utf-8"), name=str(path))
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{path} is not UTF-8 text") from None
+
     def select(self, names: tuple[str, ...] = ()) -> tuple[str, ...]:
         """These apps, or all; an unknown name is a `UsageError` with a suggestion."""
         for name in names:
@@ -223,13 +240,15 @@ def read_settings(path: Path | None = None) -> Settings:
             f"pushloss.toml, or name another file in {CONFIG_VARIABLE}"
         )
     try:
-        return Settings(config_path=path, **_overrides())
+        settings = Settings(config_path=path, **_overrides())
     except tomllib.TOMLDecodeError as problem:
         raise ConfigurationError(f"{path} is not valid TOML: {problem}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is not UTF-8 text") from None
     except ValidationError as problem:
         raise ConfigurationError(_in_words(path, problem)) from None
+    settings.own_codes()  # a mistake in them must not wait until the day is asked for
+    return settings
 
 
 def _overrides() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
@@ -10,6 +10,7 @@ from uuid import uuid4
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
     Statement,
+    catalogue,
     read_statement,
     read_statements,
 )
@@ -27,6 +28,7 @@ from pushloss_pipeline.domain.verdict import (
 )
 from pushloss_pipeline.domain.window import (
     askable_days,
+    day_bounds,
     day_window,
     expires_at,
     is_expired,
@@ -222,9 +224,12 @@ def publish(parts: Parts) -> Published:
             }
             for name, app in settings.apps.items()
         ],
-        expires_at=lambda day: expires_at(
-            day, settings.timezone, settings.retention_days
-        ),
+        codes=[
+            {**asdict(code), "is_users": is_users}
+            for is_users, codes in ((False, catalogue()), (True, settings.own_codes()))
+            for code in codes
+        ],
+        bounds=lambda day: day_bounds(day, settings.timezone, settings.retention_days),
         now=parts.clock(),
     )
     parts.lake.tidy(today=parts.clock().date())

@@ -1,9 +1,11 @@
-"""The statements of `sql/`: one select per file, the file's name is the object's."""
+"""What lies in `sql/`: one select per file, its name is the object's; the catalogue."""
 
 import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from pushloss_pipeline.domain.catalogue import KnownCode, read_catalogue
 
 _BESIDE_PACKAGE = Path(__file__).resolve().parents[2] / "sql"
 _IN_PACKAGE = Path(__file__).resolve().parents[1] / "sql"
@@ -34,6 +36,12 @@ def read_statements(kind: str) -> tuple[Statement, ...]:
 def read_statement(kind: str, name: str) -> Statement:
     """One statement, such as `read_statement("tables", "push_loss")`."""
     return _read(SQL_FOLDER / kind / f"{name}.sql")
+
+
+def catalogue() -> tuple[KnownCode, ...]:
+    """The catalogue of error codes that comes with the package."""
+    path = SQL_FOLDER / "dimensions" / "error_codes.csv"
+    return read_catalogue(path.read_text(encoding="utf-8"), name=str(path))
 
 
 def fingerprint() -> str:

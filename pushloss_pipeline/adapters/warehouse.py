@@ -31,6 +31,8 @@ from pushloss_pipeline.adapters.sql_files import (
 from pushloss_pipeline.domain.errors import StoreError, UsageError
 from pushloss_pipeline.domain.tables import (
     APPS,
+    ERROR_CODES,
+    KNOWN_CODES,
     PUBLISHED_TABLES,
     PUSH_LOSS,
     PUSH_LOSS_DAYS,
@@ -38,6 +40,7 @@ from pushloss_pipeline.domain.tables import (
     TIMESTAMP,
     Table,
 )
+from pushloss_pipeline.domain.window import DayBounds
 
 PUBLISH_SECONDS = 300.0
 """Longest wait for another process that publishes."""
@@ -93,24 +96,29 @@ class Warehouse:
         lake: Lake,
         *,
         apps: Sequence[Mapping[str, Any]],
-        expires_at: Callable[[date], datetime],
+        codes: Sequence[Mapping[str, Any]],
+        bounds: Callable[[date], DayBounds],
         now: datetime,
     ) -> Published:
         """Bring the file up to date with the record; on return it is.
 
-        `apps` are rows of the table `apps` (those configured), `expires_at`
-        tells when the API forgets a day. One process publishes at a time; who
-        comes second waits and then mostly finds nothing left to do.
+        `apps` are rows of the table `apps` (those configured), `codes` those of
+        the catalogue (KNOWN_CODES). One process publishes at a time; who comes
+        second waits and then mostly finds nothing left to do.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self._lock_path, timeout=PUBLISH_SECONDS, mode=0o600):
+                given = {
+                    "configured_apps": pa.Table.from_pylist(apps, schema=APPS.schema),
+                    "known_codes": pa.Table.from_pylist(codes, schema=KNOWN_CODES),
+                }
                 try:
-                    return self._publish(lake, apps, expires_at, now)
+                    return self._publish(lake, given, bounds, now)
                 except duckdb.Error as problem:
                     _log.warning("work file is built anew: %s", problem)
                 self._discard_work()
-                return self._publish(lake, apps, expires_at, now)
+                return self._publish(lake, given, bounds, now)
         except Timeout:
             raise StoreError(
                 f"another process publishes for more than {PUBLISH_SECONDS:.0f} s; "
@@ -158,8 +166,8 @@ class Warehouse:
     def _publish(
         self,
         lake: Lake,
-        apps: Sequence[Mapping[str, Any]],
-        expires_at: Callable[[date], datetime],
+        given: Mapping[str, pa.Table],
+        bounds: Callable[[date], DayBounds],
         now: datetime,
     ) -> Published:
         record = lake.revisions()
@@ -167,8 +175,10 @@ class Warehouse:
         # Its end writes the checkpoint: the file is whole then, without a WAL.
         with _opened(self._work) as work:
             changed = _stage_changes(work, record)
-            _stage_expiry(work, expires_at)
-            _apply(work, record, changed=changed, apps=apps, now=now)
+            _stage_bounds(work, bounds)
+            for name, table in given.items():
+                work.register(name, table)
+            _apply(work, record, changed=changed, now=now)
             rows = _scalar(work, "select count(*) from push_loss")
             is_due = not _scalar(work, "select is_published from internal.publication")
         is_due = is_due or not self.path.exists()
@@ -257,7 +267,7 @@ def _create_objects(work: duckdb.DuckDBPyConnection, making: str) -> None:
     work.execute(
         "create table internal.day_entries as"
         " select *, ''::varchar as entry_key"
-        f" from ({_empty_select(PUSH_LOSS_DAYS, without='expires_at')})"
+        f" from ({_empty_select(PUSH_LOSS_DAYS, without=('expires_at', 'is_young'))})"
     )
     for table in PUBLISHED_TABLES:
         _create_table(work, table)
@@ -287,11 +297,11 @@ def _create_table(work: duckdb.DuckDBPyConnection, table: Table) -> None:
         )
 
 
-def _empty_select(table: Table, *, without: str) -> str:
+def _empty_select(table: Table, *, without: Sequence[str]) -> str:
     columns = ", ".join(
         f"null::{_sql_type(column.type)} as {column.name}"
         for column in table.columns
-        if column.name != without
+        if column.name not in without
     )
     return f"select {columns} where false"
 
@@ -324,19 +334,23 @@ def _entry_files(record: Snapshot) -> list[DataFile]:
     return [file for file in record.files if not file.has_losses_only]
 
 
-def _stage_expiry(
-    work: duckdb.DuckDBPyConnection, expires_at: Callable[[date], datetime]
+def _stage_bounds(
+    work: duckdb.DuckDBPyConnection, bounds: Callable[[date], DayBounds]
 ) -> None:
     days = work.execute(
         "select loss_date from changed_days union select loss_date from day_entries"
     ).fetchall()
-    bounds = pa.table(
-        {
-            "loss_date": pa.array([day for (day,) in days], pa.date32()),
-            "expires_at": pa.array([expires_at(day) for (day,) in days], TIMESTAMP),
-        }
+    told = [bounds(day) for (day,) in days]
+    work.register(
+        "day_bounds",
+        pa.table(
+            {
+                "loss_date": pa.array([day for (day,) in days], pa.date32()),
+                "settles_at": pa.array([b.settles_at for b in told], TIMESTAMP),
+                "expires_at": pa.array([b.expires_at for b in told], TIMESTAMP),
+            }
+        ),
     )
-    work.register("day_bounds", bounds)
 
 
 def _apply(
@@ -344,11 +358,9 @@ def _apply(
     record: Snapshot,
     *,
     changed: int,
-    apps: Sequence[Mapping[str, Any]],
     now: datetime,
 ) -> None:
     """Replace what changed in one transaction, and note whether anything did."""
-    work.register("configured_apps", pa.Table.from_pylist(apps, schema=APPS.schema))
     paths = pa.array([file.path for file in _entry_files(record)], pa.string())
     work.register("record_files", pa.table({"path": paths}))
     work.execute("begin")
@@ -360,7 +372,9 @@ def _apply(
     days_differ = _replace_whole(work, days.name, days.text, {"now": now})
     known_apps = read_statement("tables", APPS.name)
     apps_differ = _replace_whole(work, known_apps.name, known_apps.text)
-    if changed or days_differ or apps_differ:
+    codes = read_statement("tables", ERROR_CODES.name)
+    codes_differ = _replace_whole(work, codes.name, codes.text)
+    if changed or days_differ or apps_differ or codes_differ:
         work.execute("update internal.publication set is_published = false")
     _replace_whole(work, "taken_files", "from record_files")
     work.execute("commit")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pushloss_pipeline.domain.catalogue import COLUMNS as CATALOGUE_COLUMNS
+
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 """Always UTC-aware: a naive column would shut older Delta readers out."""
 
@@ -217,6 +219,7 @@ PUSH_LOSS_DAYS = Table(
             "fetched_at", TIMESTAMP, "When the answer came that brought this state."
         ),
         Column("expires_at", TIMESTAMP, "When the API forgets this day."),
+        Column("is_young", pa.bool_(), "Receipts still come in: its counts will rise."),
         _ERROR_CODE,
         _ERROR_INFO,
         _ENVELOPE,
@@ -247,5 +250,51 @@ PLATFORMS = Table(
     ),
 )
 
+ERROR_CODES = Table(
+    "error_codes",
+    "What a code means and whose move it is: the catalogue, and every other code "
+    "that was ever met. Join it by all three columns of its key.",
+    "one row per stage, platform, err_code",
+    (
+        Column("stage", pa.string(), "As in push_loss."),
+        Column("platform", pa.string(), "As in push_loss, scope platform."),
+        Column("err_code", pa.string(), "As in push_loss."),
+        Column("meaning", pa.string(), "What happened, in a sentence."),
+        Column(
+            "category",
+            pa.string(),
+            "token_invalid, app_config, quota_or_rate, message_content, device_state, "
+            "vendor_outage, permission or unknown.",
+        ),
+        Column(
+            "owner",
+            pa.string(),
+            "Whose move it is: app team, backend, console admin, vendor or user.",
+        ),
+        Column("action", pa.string(), "What the owner does next."),
+        Column("source", pa.string(), "Where the meaning is from.", nullable=True),
+        Column(
+            "resolved_by",
+            pa.string(),
+            "code, text (a code of the catalogue that stands in err_info) or nothing.",
+        ),
+    ),
+)
+
+KNOWN_CODES = pa.schema(
+    [
+        *((name, pa.string()) for name in CATALOGUE_COLUMNS),
+        ("is_users", pa.bool_()),
+    ]
+)
+"""The catalogue, ours and the user's, as `error_codes` is made from it."""
+
 LAKE_TABLES = (PUSH_LOSS_RESPONSES, PUSH_LOSS_REVISIONS)
-PUBLISHED_TABLES = (PUSH_LOSS, PUSH_LOSS_HISTORY, PUSH_LOSS_DAYS, APPS, PLATFORMS)
+PUBLISHED_TABLES = (
+    PUSH_LOSS,
+    PUSH_LOSS_HISTORY,
+    PUSH_LOSS_DAYS,
+    APPS,
+    PLATFORMS,
+    ERROR_CODES,
+)

@@ -1,11 +1,22 @@
 """Days of a zone as spans of time, and how long the API remembers them."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from pushloss_pipeline.domain.model import DayWindow
 
+SETTLING_DAYS = 3
+"""Most receipts of a day are in so long after its end; some need a week."""
+
 _ONE_DAY = timedelta(days=1)
+
+
+class DayBounds(NamedTuple):
+    """Until when a day is young, and until when the API tells of it."""
+
+    settles_at: datetime
+    expires_at: datetime
 
 
 def day_window(day: date, zone: ZoneInfo) -> DayWindow:
@@ -29,6 +40,14 @@ def is_over(day: date, zone: ZoneInfo, now: datetime) -> bool:
 def expires_at(day: date, zone: ZoneInfo, retention_days: int) -> datetime:
     """When the API forgets the day: it answers for today and `retention_days` back."""
     return day_window(day + timedelta(days=retention_days), zone).end
+
+
+def day_bounds(day: date, zone: ZoneInfo, retention_days: int) -> DayBounds:
+    """Both moments of a day that matter after its end."""
+    return DayBounds(
+        settles_at=day_window(day + timedelta(days=SETTLING_DAYS), zone).end,
+        expires_at=expires_at(day, zone, retention_days),
+    )
 
 
 def is_expired(day: date, zone: ZoneInfo, retention_days: int, now: datetime) -> bool:

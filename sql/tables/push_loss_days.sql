@@ -9,6 +9,7 @@ with entries as (
     select
         day_entries.*,
         bounds.expires_at,
+        bounds.settles_at > $now as is_young,
         day_entries.state in ('failed', 'refused')
         and bounds.expires_at <= $now as is_forgotten
     from day_entries
@@ -32,6 +33,7 @@ select
     overall_count,
     fetched_at,
     expires_at,
+    is_young,
     case when not is_forgotten or revision = 0 then error_code end as error_code,
     case when not is_forgotten or revision = 0 then error_info end as error_info,
     envelope,

@@ -22,6 +22,7 @@ from pushloss_pipeline.domain.errors import StoreError, UsageError
 from pushloss_pipeline.domain.model import Answer, Outcome
 from pushloss_pipeline.domain.tables import PUBLISHED_TABLES, Table
 from pushloss_pipeline.domain.verdict import judge_all
+from pushloss_pipeline.domain.window import DayBounds
 from tests.builders import (
     CHAT_ID,
     DAY,
@@ -69,6 +70,7 @@ PROMISED = {
         "overall_count": "BIGINT",
         "fetched_at": "TIMESTAMP WITH TIME ZONE",
         "expires_at": "TIMESTAMP WITH TIME ZONE",
+        "is_young": "BOOLEAN",
         "error_code": "BIGINT",
         "error_info": "VARCHAR",
         "envelope": "VARCHAR",
@@ -98,6 +100,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.warehouse import Warehouse
+from pushloss_pipeline.domain.window import DayBounds
 from tests.builders import an_answer, folded, a_body
 
 folder, app = Path(sys.argv[1]), int(sys.argv[2])
@@ -112,7 +115,8 @@ for number in range(3):
     Warehouse(folder).publish(
         lake,
         apps=[],
-        expires_at=lambda day: datetime(2100, 1, 1, tzinfo=UTC),
+        codes=[],
+        bounds=lambda day: DayBounds(*[datetime(2100, 1, 1, tzinfo=UTC)] * 2),
         now=datetime.now(UTC),
     )
     rows = Warehouse(folder).query(
@@ -120,6 +124,10 @@ for number in range(3):
     )
     assert rows.rows == ((number + 1,),), rows
 """
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 class Place:
@@ -147,14 +155,20 @@ class Place:
                 self.lake.append_entries(entries)
 
     def publish(
-        self, *, apps: Sequence[dict[str, Any]] = (SHOP,), now: datetime = START
+        self,
+        *,
+        apps: Sequence[dict[str, Any]] = (SHOP,),
+        codes: Sequence[dict[str, Any]] = (),
+        now: datetime = START,
     ) -> Published:
         """Publish; the API forgets a day eight days after it."""
         return self.warehouse.publish(
             self.lake,
             apps=apps,
-            expires_at=lambda day: (
-                datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=8)
+            codes=codes,
+            bounds=lambda day: DayBounds(
+                settles_at=_midnight(day) + timedelta(days=4),
+                expires_at=_midnight(day) + timedelta(days=8),
             ),
             now=now,
         )

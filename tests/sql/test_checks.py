@@ -72,6 +72,7 @@ def a_day(**changed: Any) -> Row:
         "overall_count": 10,
         "fetched_at": NOW,
         "expires_at": NOW,
+        "is_young": False,
         "error_code": None,
         "error_info": None,
         "envelope": "top",

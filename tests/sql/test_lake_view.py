@@ -16,6 +16,7 @@ from pushloss_pipeline.adapters.warehouse import Warehouse
 from pushloss_pipeline.domain.model import Answer, Outcome
 from pushloss_pipeline.domain.tables import PUSH_LOSS
 from pushloss_pipeline.domain.verdict import Standing
+from pushloss_pipeline.domain.window import DayBounds
 from tests.builders import (
     NOTHING,
     A,
@@ -71,7 +72,8 @@ def published(folder: Path, lake: Lake) -> Rows:
     warehouse.publish(
         lake,
         apps=[],
-        expires_at=lambda day: datetime(2100, 1, 1, tzinfo=UTC),
+        codes=[],
+        bounds=lambda day: DayBounds(*[datetime(2100, 1, 1, tzinfo=UTC)] * 2),
         now=datetime(2026, 3, 12, tzinfo=UTC),
     )
     return ordered(warehouse.query("from push_loss").rows)
