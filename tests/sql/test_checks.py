@@ -1,10 +1,9 @@
 """Each check is silent on good rows and loud on the fault it is for."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
-import duckdb
 import pytest
 
 from pushloss_pipeline.adapters.sql_files import (
@@ -12,12 +11,18 @@ from pushloss_pipeline.adapters.sql_files import (
     read_statement,
     read_statements,
 )
-from pushloss_pipeline.adapters.warehouse import _create_table
-from pushloss_pipeline.domain.tables import PUBLISHED_TABLES
+from tests.sql.rows import (
+    DAY,
+    Row,
+    a_day,
+    a_loss,
+    an_app,
+    answer,
+    holding,
+    of_platform,
+)
 
-DAY = date(2026, 3, 11)
 OTHER_DAY = date(2026, 3, 10)
-NOW = datetime(2026, 3, 12, 2, tzinfo=UTC)
 
 SEVERITIES = {
     "answer_has_the_known_shape": "warn",
@@ -32,66 +37,6 @@ SEVERITIES = {
     "stage_scope_platform_agree": "fail",
 }
 
-Row = dict[str, Any]
-
-
-def a_loss(**changed: Any) -> Row:
-    """A row of push_loss."""
-    return {
-        "sdk_app_id": 1,
-        "app": "shop",
-        "loss_date": DAY,
-        "stage": "ready_to_send",
-        "scope": "overall",
-        "platform_id": None,
-        "platform": None,
-        "err_code": "-1",
-        "err_info": "certificate id not set",
-        "err_count": 10,
-        "revision": 1,
-        "fetched_at": NOW,
-        **changed,
-    }
-
-
-def of_platform(**changed: Any) -> Row:
-    """A row of push_loss, scope platform."""
-    apns = {"scope": "platform", "platform_id": 1, "platform": "apns"}
-    return a_loss(**{**apns, **changed})
-
-
-def a_day(**changed: Any) -> Row:
-    """A row of push_loss_days."""
-    return {
-        "sdk_app_id": 1,
-        "app": "shop",
-        "loss_date": DAY,
-        "state": "loaded",
-        "revision": 1,
-        "row_count": 2,
-        "overall_count": 10,
-        "fetched_at": NOW,
-        "expires_at": NOW,
-        "is_young": False,
-        "error_code": None,
-        "error_info": None,
-        "envelope": "top",
-        "warnings": [],
-        **changed,
-    }
-
-
-def an_app(**changed: Any) -> Row:
-    """A row of apps."""
-    return {
-        "sdk_app_id": 1,
-        "app": "shop",
-        "is_configured": True,
-        "base_url": "https://a.example",
-        **changed,
-    }
-
-
 GOOD = [a_loss(), of_platform()]
 
 
@@ -104,23 +49,9 @@ def found(
     """The bad rows that a check finds in these tables."""
     if days is None:
         days = [a_day(row_count=len(losses))]
-    connection = duckdb.connect()
-    connection.execute("set timezone = 'UTC'")
-    for table in PUBLISHED_TABLES:
-        _create_table(connection, table)
-    platforms = read_statement("dimensions", "platforms")
-    connection.execute(f"insert into platforms {platforms.text}")
     rows = {"push_loss": losses, "push_loss_days": days, "apps": apps}
-    for name, some_rows in rows.items():
-        for row in some_rows:
-            marks = ", ".join("?" * len(row))
-            connection.execute(f"insert into {name} values ({marks})", [*row.values()])
-    text = read_statement("checks", check).text
-    table = connection.execute(text, {"day": DAY})
-    names = [column for column, *_ in table.description]
-    bad = [dict(zip(names, row, strict=True)) for row in table.fetchall()]
-    connection.close()
-    return bad
+    with holding(rows) as connection:
+        return answer(connection, read_statement("checks", check).text, {"day": DAY})
 
 
 def test_all_are_here() -> None:

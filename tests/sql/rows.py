@@ -1,0 +1,127 @@
+"""Rows of the published tables, and a database in memory that holds them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+
+import duckdb
+
+from pushloss_pipeline.adapters.sql_files import read_statement
+from pushloss_pipeline.adapters.warehouse import _create_table
+from pushloss_pipeline.domain.tables import PUBLISHED_TABLES
+
+DAY = date(2026, 3, 11)
+"""A Wednesday."""
+NOW = datetime(2026, 3, 12, 2, tzinfo=UTC)
+
+Row = dict[str, Any]
+
+
+def a_loss(**changed: Any) -> Row:
+    """A row of push_loss."""
+    return {
+        "sdk_app_id": 1,
+        "app": "shop",
+        "loss_date": DAY,
+        "stage": "ready_to_send",
+        "scope": "overall",
+        "platform_id": None,
+        "platform": None,
+        "err_code": "-1",
+        "err_info": "certificate id not set",
+        "err_count": 10,
+        "revision": 1,
+        "fetched_at": NOW,
+        **changed,
+    }
+
+
+def of_platform(**changed: Any) -> Row:
+    """A row of push_loss, scope platform."""
+    apns = {"scope": "platform", "platform_id": 1, "platform": "apns"}
+    return a_loss(**{**apns, **changed})
+
+
+def a_day(**changed: Any) -> Row:
+    """A row of push_loss_days."""
+    return {
+        "sdk_app_id": 1,
+        "app": "shop",
+        "loss_date": DAY,
+        "state": "loaded",
+        "revision": 1,
+        "row_count": 2,
+        "overall_count": 10,
+        "fetched_at": NOW,
+        "expires_at": NOW,
+        "is_young": False,
+        "error_code": None,
+        "error_info": None,
+        "envelope": "top",
+        "warnings": [],
+        **changed,
+    }
+
+
+def an_app(**changed: Any) -> Row:
+    """A row of apps."""
+    return {
+        "sdk_app_id": 1,
+        "app": "shop",
+        "is_configured": True,
+        "base_url": "https://a.example",
+        **changed,
+    }
+
+
+def a_meaning(**changed: Any) -> Row:
+    """A row of error_codes."""
+    return {
+        "stage": "ready_to_send",
+        "platform": "apns",
+        "err_code": "-1",
+        "meaning": "No certificate",
+        "category": "app_config",
+        "owner": "console admin",
+        "action": "Configure it",
+        "source": None,
+        "resolved_by": "code",
+        **changed,
+    }
+
+
+@contextmanager
+def holding(
+    tables: Mapping[str, Sequence[Row]],
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory: all tables, the platforms, and these rows."""
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        for table in PUBLISHED_TABLES:
+            _create_table(connection, table)
+        platforms = read_statement("dimensions", "platforms")
+        connection.execute(f"insert into platforms {platforms.text}")
+        for name, rows in tables.items():
+            insert(connection, name, rows)
+        yield connection
+
+
+def insert(
+    connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Row]
+) -> None:
+    """Add rows to a table, in the order of its columns."""
+    for row in rows:
+        marks = ", ".join("?" * len(row))
+        connection.execute(f"insert into {name} values ({marks})", [*row.values()])
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection,
+    question: str,
+    parameters: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """Rows of a question, by column name."""
+    result = connection.execute(question, parameters)
+    names = [column for column, *_ in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
