@@ -3,50 +3,107 @@
 import os
 import subprocess
 import sys
-from datetime import date, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.padding import Padding
 
 from pushloss_pipeline.adapters.sql_files import read_statement
 from pushloss_pipeline.cli import make_console, rows_table
-from pushloss_pipeline.domain.window import askable_days
+from pushloss_pipeline.domain.window import last_complete_day
 from pushloss_pipeline.parts import open_parts, utc_now
-from pushloss_pipeline.settings import CONFIG_VARIABLE, DATA_DIR_VARIABLE, read_settings
+from pushloss_pipeline.settings import (
+    CONFIG_VARIABLE,
+    DATA_DIR_VARIABLE,
+    Settings,
+    read_settings,
+)
 from pushloss_pipeline.simulator.scenario import DEMO_APPS, SimulatedApp, demo_scenario
 from pushloss_pipeline.simulator.server import running
-from pushloss_pipeline.steps import Parts
+from pushloss_pipeline.steps import Parts, load_days
 
 FOLDER = Path("data") / "demo"
+ZONE = ZoneInfo("Asia/Shanghai")
 DAYS = 7
+PAST_WEEKS = 9
+"""Enough for the usual range of a weekday, which incidents are told by."""
 
 
 def main() -> None:
     """Simulate, load, summarize; run again, it changes only what the API changed."""
     console = make_console()
     folder = FOLDER.absolute()
-    with running(demo_scenario(date.today())) as simulator:
-        _write_configuration(folder, simulator.url)
-        parts = open_parts(read_settings())
-        days = askable_days(
-            parts.settings.timezone, parts.settings.retention_days, utc_now()
-        )[-DAYS:]
+    scenario = demo_scenario(date.today())
+    _write_keys()
+    last = last_complete_day(ZONE, utc_now())
+    first = last - timedelta(days=DAYS - 1)
+    with running(scenario, calls_per_second=None) as past:
         console.print(
-            f"[bold]1[/] A simulator of the API answers at {simulator.url}\n"
-            f"[bold]2[/] Loading {days[0]} to {days[-1]} of {len(DEMO_APPS)} apps "
+            f"[bold]1[/] A simulator of the API tells of {PAST_WEEKS} past weeks, each "
+            "loaded as it would have been then …"
+        )
+        settings = _write_configuration(folder, past.url, calls_per_second=50.0)
+        load_past(open_parts(settings), past.set_now, until=first)
+    with running(scenario) as simulator:
+        settings = _write_configuration(folder, simulator.url)
+        console.print(
+            f"[bold]2[/] Loading {first} to {last} of {len(DEMO_APPS)} apps "
             "through Dagster, at one call per second and app …"
         )
         command = [sys.executable, "-m", "pushloss_pipeline", "load"]
         loaded = subprocess.run(  # noqa: S603 - our own command and two dates
-            [*command, str(days[0]), str(days[-1])], check=False
+            [*command, str(first), str(last)], check=False
         )
     if loaded.returncode:
         sys.exit(loaded.returncode)
-    _summarize(console, parts, days[0], days[-1])
+    _summarize(console, open_parts(settings), first, last)
 
 
-def _write_configuration(folder: Path, url: str) -> None:
+def load_past(
+    parts: Parts, set_now: Callable[[datetime], None], *, until: date
+) -> None:
+    """Load the weeks before a day as a pipeline would have that ran at the time.
+
+    Each day is asked for when its week is over, and once more when most of its
+    receipts are in. Weeks that were loaded before are left alone.
+    """
+    for week in reversed(range(PAST_WEEKS)):
+        end = until - timedelta(days=7 * week)
+        days = [end - timedelta(days=age) for age in range(7, 0, -1)]
+        at = datetime.combine(end, time(10, 30), ZONE)
+        if not _ask_at(at, parts, set_now, days, only_missing=True):
+            continue
+        later = at + timedelta(days=3)
+        _ask_at(later, parts, set_now, days[3:], only_missing=False)
+
+
+def _ask_at(
+    moment: datetime,
+    parts: Parts,
+    set_now: Callable[[datetime], None],
+    days: Sequence[date],
+    *,
+    only_missing: bool,
+) -> bool:
+    """Ask at a past moment, and tell whether there was anything to ask for."""
+    set_now(moment)
+    then = replace(parts, clock=lambda: moment)
+    names = parts.settings.select()
+    return bool(load_days(then, names, days, only_missing=only_missing))
+
+
+def _write_keys() -> None:
+    for app in DEMO_APPS:
+        os.environ[_key_variable(app)] = app.secret_key
+
+
+def _write_configuration(
+    folder: Path, url: str, *, calls_per_second: float = 1.0
+) -> Settings:
     """Point this process and its children at the demo's own folder and instance."""
     home = folder / "dagster"
     home.mkdir(parents=True, exist_ok=True)
@@ -55,16 +112,16 @@ def _write_configuration(folder: Path, url: str) -> None:
     )
     config = folder / "pushloss.toml"
     tables = "\n".join(_app_table(app, url) for app in DEMO_APPS)
-    start = date.today() - timedelta(days=DAYS + 1)
+    start = date.today() - timedelta(days=DAYS * (PAST_WEEKS + 2))
     config.write_text(
         "# Written by `make demo`; the apps and their keys are made up.\n"
-        f'data_dir = "."\nstart_date = "{start}"\n\n{tables}'
+        f'data_dir = "."\nstart_date = "{start}"\n'
+        f"calls_per_second = {calls_per_second}\n\n{tables}"
     )
     os.environ.pop(DATA_DIR_VARIABLE, None)
     os.environ[CONFIG_VARIABLE] = str(config)
     os.environ["DAGSTER_HOME"] = str(home)
-    for app in DEMO_APPS:
-        os.environ[_key_variable(app)] = app.secret_key
+    return read_settings()
 
 
 def _app_table(app: SimulatedApp, url: str) -> str:

@@ -137,7 +137,10 @@ class Warehouse:
     def query_all(
         self, statements: Sequence[str], parameters: Mapping[str, Any] | None = None
     ) -> list[Rows]:
-        """Run several with the same parameters, all on the same state of the file."""
+        """Run several, all on the same state of the file.
+
+        Each takes those of the parameters that it names.
+        """
         with self._reading() as connection:
             return [_rows(connection, each, parameters) for each in statements]
 
@@ -221,6 +224,9 @@ def _rows(
     parameters: Mapping[str, Any] | None,
 ) -> Rows:
     try:
+        if parameters:
+            (parsed,) = connection.extract_statements(statement)
+            parameters = {name: parameters[name] for name in parsed.named_parameters}
         cursor = connection.execute(statement, parameters)
         columns = tuple(name for name, *_ in cursor.description or ())
         return Rows(columns, tuple(cursor.fetchall()))
