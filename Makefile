@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-slow check lint fmt clean
+.PHONY: help install browser demo dev test test-slow check lint bench fmt clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,11 +35,23 @@ dev: $(STAMP) ## Start Dagster's UI and daemon with your pushloss.toml
 	@$(BIN)/pushloss status >/dev/null
 	@env -u DAGSTER_HOME $(BIN)/dagster dev
 
-test: $(STAMP) ## Run the test suite
+browser: # the report is tested in Debian's Chromium; its texts need a Chinese font
+	@command -v chromium >/dev/null && fc-list 2>/dev/null | grep -q "CJK" || { \
+		echo "Installing chromium and fonts-noto-cjk …"; \
+		SUDO=$$([ "$$(id -u)" = 0 ] || command -v sudo || true); \
+		$$SUDO apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -qq -y --no-install-recommends \
+			chromium fontconfig fonts-noto-cjk >/dev/null; \
+	} || { echo "The tests need chromium: sudo apt-get install chromium fonts-noto-cjk"; exit 1; }
+
+test: $(STAMP) browser ## Run the test suite
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(BIN)/pytest -n 2 --dist loadfile -m slow
+
+bench: $(STAMP) ## Time the views on a million rows
+	@$(BIN)/python -m benchmarks.views
 
 lint: $(STAMP) ## Check format, types, floors and SQL
 	@$(BIN)/ruff format --check --quiet

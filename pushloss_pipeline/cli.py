@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -205,6 +206,26 @@ def sql(
 
 
 @app.command()
+def report(
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to; without it, in the data folder."),
+    ] = None,
+) -> None:
+    """Write the HTML report: one page, to open, send or print.
+
+    Each load writes it too. Example:
+
+        pushloss report --output push_loss.html
+    """
+    from pushloss_pipeline.reporting import write_report
+
+    written = write_report(_open(), output)
+    _say(escape(written.headline))
+    _say(f"report: {escape(str(written.path))}")
+
+
+@app.command()
 def simulate(
     port: Annotated[int, typer.Option(help="0 picks a free one.")] = 8091,
     now: Annotated[
@@ -282,6 +303,7 @@ def _run_days(
     if job == "daily_push_loss":
         require_a_key(parts.settings, names)
     from pushloss_pipeline.launch import run_job
+    from pushloss_pipeline.reporting import default_path
 
     outcomes: list[DayOutcome] = []
     with _progress() as progress:
@@ -313,6 +335,8 @@ def _run_days(
     if finished.problem and not failed:
         _complain(finished.problem)
     _say(f"warehouse: {escape(str(parts.warehouse.path))}")
+    if default_path(parts).exists():
+        _say(f"report: {escape(str(default_path(parts)))}")
     raise typer.Exit(FAILED_EXIT if failed or finished.problem else DONE_EXIT)
 
 

@@ -2,7 +2,12 @@
 
 import dagster as dg
 
-from pushloss_pipeline.defs.assets import POOL, load_asset, warehouse
+from pushloss_pipeline.defs.assets import (
+    POOL,
+    load_asset,
+    push_loss_report,
+    warehouse,
+)
 from pushloss_pipeline.defs.partitions import daily_partitions
 from pushloss_pipeline.defs.resources import RESOURCE, pushloss_resource
 from pushloss_pipeline.defs.schedules import daily_schedule, load_job, replay_job
@@ -17,7 +22,9 @@ def build_definitions(
     """All definitions for one configuration; `listener` hears of every outcome."""
     daily = daily_partitions(settings)
     return dg.Definitions(
-        assets=[load_asset(daily, pool=pool), warehouse],
+        assets=dg.with_source_code_references(
+            [load_asset(daily, pool=pool), warehouse, push_loss_report]
+        ),
         jobs=[load_job, replay_job],
         schedules=[daily_schedule(settings, utc_now)],
         resources={RESOURCE: pushloss_resource(settings, listener)},

@@ -7,14 +7,24 @@ import dagster as dg
 from pydantic import Field
 
 from pushloss_pipeline.defs.checks import check_specs
-from pushloss_pipeline.defs.ledger import LOSSES, RESPONSES, Ledger, Result, failure_of
+from pushloss_pipeline.defs.ledger import (
+    LOSSES,
+    RESPONSES,
+    Ledger,
+    Result,
+    failure_of,
+    report_metadata,
+)
 from pushloss_pipeline.defs.partitions import days_of
 from pushloss_pipeline.defs.resources import PushLoss
 from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.domain.tables import PUSH_LOSS, PUSH_LOSS_RESPONSES, Table
+from pushloss_pipeline.reporting import write_report
 from pushloss_pipeline.steps import load_days, publish, replay_days
 
 GROUP = "push_loss"
+OWNERS = ["team:push"]
+TAGS = {"domain": "push", "source": "tencent_cloud_chat"}
 POOL = "push_loss_api"
 
 
@@ -106,6 +116,8 @@ def _walk(
 @dg.asset(
     deps=[LOSSES],
     group_name=GROUP,
+    owners=OWNERS,
+    tags=TAGS,
     kinds={"duckdb"},
     description="`warehouse.duckdb`, brought up to date with the record and swapped "
     "in by atomic rename: the file that analysts open. A load publishes by itself; "
@@ -126,6 +138,28 @@ def warehouse(
             "file": dg.MetadataValue.path(pushloss.parts.warehouse.path),
         }
     )
+
+
+@dg.asset(
+    deps=[warehouse],
+    group_name=GROUP,
+    owners=OWNERS,
+    tags=TAGS,
+    kinds={"html", "altair"},
+    description="One page for analysts and on-call people: how much is lost, where, "
+    "why, what changed and whose move it is. It is drawn from the views of "
+    "`warehouse.duckdb` after each load, needs no server, and asks for nothing "
+    "outside itself: send it, print it, open it on a phone.",
+)
+def push_loss_report(
+    context: dg.AssetExecutionContext, pushloss: dg.ResourceParam[PushLoss]
+) -> dg.MaterializeResult[None]:
+    """Write the report of what is published."""
+    try:
+        written = write_report(pushloss.parts)
+    except PushLossError as problem:
+        raise failure_of(problem) from None
+    return dg.MaterializeResult(metadata=report_metadata(written))
 
 
 def _spec(
@@ -151,6 +185,8 @@ def _spec(
         deps=deps or [],
         description=f"{table.doc} One partition is one day of all apps. {use}",
         kinds=kinds,
+        owners=OWNERS,
+        tags=TAGS,
         metadata={
             "dagster/table_name": table.name,
             "dagster/column_schema": dg.TableSchema(columns),

@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from html import escape
 from typing import Any
 
 import dagster as dg
 
 from pushloss_pipeline.adapters.sql_files import Statement, read_statements
 from pushloss_pipeline.domain.errors import PushLossError
+from pushloss_pipeline.reporting import WrittenReport, write_report
 from pushloss_pipeline.steps import (
     CheckResult,
     DayOutcome,
@@ -26,6 +28,7 @@ from pushloss_pipeline.steps import (
 
 RESPONSES = dg.AssetKey("push_loss_responses")
 LOSSES = dg.AssetKey("push_loss")
+REPORT = dg.AssetKey("push_loss_report")
 SAMPLE_ROWS = 10
 """Bad rows that a failed check shows."""
 NAMED_PROBLEMS = 100
@@ -104,6 +107,19 @@ class Ledger:
                 self._report_good(day)
             else:
                 self._report_bad(day)
+        if LOSSES in self._assets and self._is_complete and not self._is_run_good:
+            self._write_report()
+
+    def _write_report(self) -> None:
+        """A bad day skips all that follows the step; the report is what tells of it."""
+        try:
+            written = write_report(self.parts)
+        except PushLossError as problem:
+            self._context.log.error(f"the report is not up to date: {problem}")
+            return
+        self._context.log_event(
+            dg.AssetMaterialization(REPORT, metadata=report_metadata(written))
+        )
 
     def _is_finished(self, day: date) -> bool:
         return self._is_complete or len(self._outcomes[day]) == len(self.names)
@@ -165,6 +181,7 @@ class Ledger:
             "dagster/partition_row_count": figures["row_count"],
             "losses ready to send": figures["ready_to_send_count"],
             "losses post-send delivered": figures["post_send_delivered_count"],
+            "residual": figures["residual_count"],
             "apps": len(outcomes),
             "new revisions": sum(outcome.is_new_revision for outcome in outcomes),
         }
@@ -233,6 +250,18 @@ class Ledger:
             },
             allow_retries=False,
         )
+
+
+def report_metadata(written: WrittenReport) -> dict[str, Any]:
+    """What Dagster's UI shows of a report."""
+    return {
+        "report": dg.MetadataValue.url(written.path.absolute().as_uri()),
+        "file": dg.MetadataValue.path(written.path),
+        "in a sentence": dg.MetadataValue.md(escape(written.headline)),
+        "losses": written.lost_count,
+        "residual": written.residual_count,
+        "incidents": written.anomaly_count,
+    }
 
 
 def failure_of(problem: PushLossError) -> dg.Failure:

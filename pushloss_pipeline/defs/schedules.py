@@ -24,12 +24,14 @@ def range_tags(first: str, last: str) -> dict[str, str]:
 
 load_job = dg.define_asset_job(
     LOAD_JOB,
-    selection=dg.AssetSelection.assets("push_loss_responses", "push_loss", "warehouse"),
-    description="Asks the API for the days of the run and publishes them.",
+    selection=dg.AssetSelection.assets(
+        "push_loss_responses", "push_loss", "warehouse", "push_loss_report"
+    ),
+    description="Asks the API for the days of the run, publishes them and reports.",
 )
 replay_job = dg.define_asset_job(
     REPLAY_JOB,
-    selection=dg.AssetSelection.assets("push_loss", "warehouse"),
+    selection=dg.AssetSelection.assets("push_loss", "warehouse", "push_loss_report"),
     description="Rebuilds the days of the run from stored answers; no call.",
 )
 

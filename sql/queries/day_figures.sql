@@ -19,6 +19,11 @@ select
             ),
             0
         ) as bigint
-    ) as post_send_delivered_count
+    ) as post_send_delivered_count,
+    cast(
+        coalesce(
+            sum(case when scope = 'overall' then err_count else -err_count end), 0
+        ) as bigint
+    ) as residual_count
 from push_loss
 where loss_date = $day

@@ -14,6 +14,7 @@ from pushloss_pipeline.domain.errors import ConfigurationError
 from tests.defs.site import LOSSES, RESPONSES, Site
 
 WAREHOUSE = dg.AssetKey("warehouse")
+REPORT = dg.AssetKey("push_loss_report")
 
 
 @pytest.fixture
@@ -23,13 +24,14 @@ def definitions(site: Site) -> dg.Definitions:
 
 
 def test_assets_stand_in_line(definitions: dg.Definitions) -> None:
-    """There are three assets, each made from the one before."""
+    """There are four assets, each made from the one before."""
     graph = definitions.resolve_asset_graph()
 
     assert {key: graph.get(key).parent_keys for key in graph.get_all_asset_keys()} == {
         RESPONSES: set(),
         LOSSES: {RESPONSES},
         WAREHOUSE: {LOSSES},
+        REPORT: {WAREHOUSE},
     }
 
 
@@ -74,16 +76,20 @@ def test_each_check_file_is_a_check(definitions: dg.Definitions) -> None:
     assert all("Severity: " in (spec.description or "") for spec in specs)
 
 
-@pytest.mark.parametrize("key", [RESPONSES, LOSSES, WAREHOUSE], ids=str)
+@pytest.mark.parametrize("key", [RESPONSES, LOSSES, WAREHOUSE, REPORT], ids=str)
 def test_each_asset_says_what_it_is(
     definitions: dg.Definitions, key: dg.AssetKey
 ) -> None:
-    """Every asset has a description, a group and kinds for the reader of the UI."""
+    """The UI shows what it is, where it belongs, whose it is and its code."""
     node = definitions.resolve_asset_graph().get(key)
+    (source, *_) = node.metadata["dagster/code_references"].code_references
 
     assert len(node.description or "") > 60
     assert node.group_name == "push_loss"
     assert node.kinds
+    assert ["team:push"] == list(node.owners)
+    assert "tencent_cloud_chat" == node.tags["source"]
+    assert source.file_path.endswith("pushloss_pipeline/defs/assets.py")
 
 
 def test_a_day_asset_shows_its_columns(definitions: dg.Definitions) -> None:
