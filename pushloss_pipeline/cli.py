@@ -264,6 +264,27 @@ def simulate(
 
 
 @app.command()
+def explore(
+    port: Annotated[int, typer.Option(help="0 picks a free one.")] = 8092,
+) -> None:
+    """Explore the warehouse in the browser, on loopback, until Ctrl-C.
+
+    Needs marimo: pip install 'pushloss-pipeline[explore]'. Example:
+
+        pushloss explore --port 8092
+    """
+    from pushloss_pipeline.explore.server import serve as serve_explorer
+
+    _open().warehouse.query("select 1")  # without a warehouse there is nothing to see
+
+    def announce(url: str) -> None:
+        print(url)
+        print("Ctrl-C ends it.", flush=True)
+
+    serve_explorer(port, on_ready=announce)
+
+
+@app.command()
 def check(app_names: AppNames = None) -> None:
     """Read the configuration, sign, and make one call for each app.
 
@@ -275,6 +296,7 @@ def check(app_names: AppNames = None) -> None:
 
     parts = _open()
     names = parts.settings.select(tuple(app_names or ()))
+    parts.settings.own_codes()
     worst = DONE_EXIT
     for name in names:
         probed = probe(parts, name)

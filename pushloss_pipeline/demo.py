@@ -16,6 +16,7 @@ from pushloss_pipeline.adapters.sql_files import read_statement
 from pushloss_pipeline.cli import make_console, rows_table
 from pushloss_pipeline.domain.window import last_complete_day
 from pushloss_pipeline.parts import open_parts, utc_now
+from pushloss_pipeline.reporting import default_path
 from pushloss_pipeline.settings import (
     CONFIG_VARIABLE,
     DATA_DIR_VARIABLE,
@@ -37,19 +38,21 @@ def main() -> None:
     """Simulate, load, summarize; run again, it changes only what the API changed."""
     console = make_console()
     folder = FOLDER.absolute()
-    scenario = demo_scenario(date.today())
-    _write_keys()
     last = last_complete_day(ZONE, utc_now())
+    today = last + timedelta(days=1)
+    scenario = demo_scenario(today)
     first = last - timedelta(days=DAYS - 1)
     with running(scenario, calls_per_second=None) as past:
         console.print(
             f"[bold]1[/] A simulator of the API tells of {PAST_WEEKS} past weeks, each "
             "loaded as it would have been then …"
         )
-        settings = _write_configuration(folder, past.url, calls_per_second=50.0)
+        settings = write_configuration(
+            folder, past.url, today=today, calls_per_second=50.0
+        )
         load_past(open_parts(settings), past.set_now, until=first)
     with running(scenario) as simulator:
-        settings = _write_configuration(folder, simulator.url)
+        settings = write_configuration(folder, simulator.url, today=today)
         console.print(
             f"[bold]2[/] Loading {first} to {last} of {len(DEMO_APPS)} apps "
             "through Dagster, at one call per second and app …"
@@ -96,13 +99,8 @@ def _ask_at(
     return bool(load_days(then, names, days, only_missing=only_missing))
 
 
-def _write_keys() -> None:
-    for app in DEMO_APPS:
-        os.environ[_key_variable(app)] = app.secret_key
-
-
-def _write_configuration(
-    folder: Path, url: str, *, calls_per_second: float = 1.0
+def write_configuration(
+    folder: Path, url: str, *, today: date, calls_per_second: float = 1.0
 ) -> Settings:
     """Point this process and its children at the demo's own folder and instance."""
     home = folder / "dagster"
@@ -112,7 +110,7 @@ def _write_configuration(
     )
     config = folder / "pushloss.toml"
     tables = "\n".join(_app_table(app, url) for app in DEMO_APPS)
-    start = date.today() - timedelta(days=DAYS * (PAST_WEEKS + 2))
+    start = today - timedelta(days=DAYS * (PAST_WEEKS + 2))
     config.write_text(
         "# Written by `make demo`; the apps and their keys are made up.\n"
         f'data_dir = "."\nstart_date = "{start}"\n'
@@ -121,6 +119,8 @@ def _write_configuration(
     os.environ.pop(DATA_DIR_VARIABLE, None)
     os.environ[CONFIG_VARIABLE] = str(config)
     os.environ["DAGSTER_HOME"] = str(home)
+    for app in DEMO_APPS:
+        os.environ[_key_variable(app)] = app.secret_key
     return read_settings()
 
 
@@ -147,13 +147,15 @@ def _summarize(console: Console, parts: Parts, first: date, last: date) -> None:
     ((rows, days),) = counted.rows
     config = os.path.relpath(parts.settings.config_path)
     warehouse = os.path.relpath(parts.warehouse.path)
+    report = os.path.relpath(default_path(parts))
     console.print(
         f"[bold]3[/] {rows:,} rows of {days} app days are in the warehouse."
         " The top losses:\n"
     )
     console.print(Padding(rows_table(top), (0, 0, 0, 2), expand=False))
     console.print(
-        f"\nwarehouse  {warehouse}\n"
+        f"\nreport     {report}   (open it in a browser)\n"
+        f"warehouse  {warehouse}\n"
         f"try        export {CONFIG_VARIABLE}={config}\n"
         "           .venv/bin/pushloss status\n"
         '           .venv/bin/pushloss sql "from push_loss_days"',

@@ -71,7 +71,7 @@ class WrittenReport:
 def write_report(parts: Parts, output: Path | None = None) -> WrittenReport:
     """Write the page of what is published; without `output` in the data folder."""
     from pushloss_pipeline.report.page import render
-    from pushloss_pipeline.report.story import headline
+    from pushloss_pipeline.report.story import tell_headline
 
     path = output or default_path(parts)
     report = gather(parts)
@@ -92,7 +92,7 @@ def write_report(parts: Parts, output: Path | None = None) -> WrittenReport:
         lost_count=sum(r.overall_count for r in together.residuals),
         residual_count=sum(r.residual_count for r in together.residuals),
         anomaly_count=len(together.anomalies),
-        headline=headline(together, report.period_days),
+        headline=tell_headline(together, report).sentence,
     )
 
 

@@ -186,7 +186,10 @@ class Settings(BaseSettings):
         return self.config_path.parent / OWN_CODES
 
     def own_codes(self) -> tuple[KnownCode, ...]:
-        """The user's rows of the catalogue; a mistake is a `ConfigurationError`."""
+        """The user's rows of the catalogue; a mistake is a `ConfigurationError`.
+
+        Read when they are published: a slip in them must keep no day from being asked.
+        """
         path = self.own_codes_path
         if not path.is_file():
             return ()
@@ -240,15 +243,13 @@ def read_settings(path: Path | None = None) -> Settings:
             f"pushloss.toml, or name another file in {CONFIG_VARIABLE}"
         )
     try:
-        settings = Settings(config_path=path, **_overrides())
+        return Settings(config_path=path, **_overrides())
     except tomllib.TOMLDecodeError as problem:
         raise ConfigurationError(f"{path} is not valid TOML: {problem}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is not UTF-8 text") from None
     except ValidationError as problem:
         raise ConfigurationError(_in_words(path, problem)) from None
-    settings.own_codes()  # a mistake in them must not wait until the day is asked for
-    return settings
 
 
 def _overrides() -> dict[str, Any]:

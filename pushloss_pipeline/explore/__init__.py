@@ -1,0 +1,1 @@
+"""The explorer: a notebook on the views, served on loopback; needs marimo."""

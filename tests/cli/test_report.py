@@ -1,0 +1,126 @@
+"""The report as a command: where it goes, what it says, what it says when it can't."""
+
+import urllib.request
+
+from pushloss_pipeline.settings import OWN_CODES
+
+
+def load_week(pushloss, week):
+    """Load the whole week of the shop."""
+    return pushloss("load", str(week[0]), str(week[-1]))
+
+
+def test_each_load_leaves_a_report(shop, pushloss, week):
+    """The load says where; the page tells of each app and of the newest day."""
+    loaded = load_week(pushloss, week)
+    page = shop.folder / "data" / "report" / "index.html"
+
+    assert 0 == loaded.code and f"report: {page}" in loaded.out
+    text = page.read_text(encoding="utf-8")
+    assert all(name in text for name in ("app_0000", "app_0001", "app_0002"))
+    assert week[-1].isoformat() in text
+
+
+def test_the_report_goes_where_it_is_told_to(shop, pushloss, week):
+    """The command sums it up in a sentence and names the file."""
+    load_week(pushloss, week)
+    path = shop.folder / "out" / "push loss.html"
+
+    written = pushloss("report", "--output", str(path))
+
+    assert 0 == written.code
+    assert f"report: {path}" in written.out
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [path] == list(path.parent.iterdir())
+
+
+def test_a_failed_load_reports_too(shop, pushloss, week):
+    """What is missing and why stands in the page: that is when somebody looks."""
+    shop.simulator.script(
+        [{"sdk_app_id": 1400100001, "error_code": 70009, "error_info": "wrong <key>"}]
+    )
+    loaded = load_week(pushloss, week)
+    text = (shop.folder / "data" / "report" / "index.html").read_text(encoding="utf-8")
+
+    assert 1 == loaded.code and "report: " in loaded.out
+    assert "70009" in text and "wrong &lt;key&gt;" in text
+
+
+def test_without_a_warehouse_there_is_no_report(shop, pushloss):
+    """It says what to run first."""
+    written = pushloss("report")
+
+    assert 1 == written.code
+    assert "no warehouse at" in written.err and "pushloss load" in written.err
+
+
+def test_a_report_cannot_replace_a_folder(shop, pushloss, week):
+    """The error is one line, and nothing is left behind."""
+    load_week(pushloss, week)
+    (shop.folder / "out").mkdir()
+
+    written = pushloss("report", "--output", str(shop.folder / "out"))
+
+    assert 1 == written.code and "cannot write the report" in written.err
+    assert not list(shop.folder.glob(".out*"))
+
+
+def test_own_codes_are_beside_the_configuration(shop, pushloss, week):
+    """A row of the user's own gives its code another meaning, without a load."""
+    load_week(pushloss, week)
+    (shop.folder / OWN_CODES).write_text(
+        "stage,platform,err_code,meaning,category,owner,action,source\n"
+        ",apns,410,Gone for good,token_invalid,backend,Ask Ann,our wiki\n"
+    )
+    reloaded = pushloss("load", str(week[-1]), str(week[-1]), "--missing")
+    told = pushloss(
+        "sql",
+        "select distinct meaning, action, source from error_codes"
+        " where platform = 'apns' and err_code = '410'",
+        "--format",
+        "csv",
+    )
+
+    assert 0 == reloaded.code
+    assert "meaning,action,source\nGone for good,Ask Ann,our wiki\n" == told.out
+
+
+def test_a_mistake_in_own_codes_loses_no_day(shop, pushloss, week):
+    """The answers are kept, the file and line are told; mended, nothing is asked."""
+    path = shop.folder / OWN_CODES
+    path.write_text("code,meaning\n410,gone\n")
+    loaded = load_week(pushloss, week)
+    checked = pushloss("check")
+    path.unlink()
+    asked = len(shop.calls())
+    mended = pushloss("load", str(week[0]), str(week[-1]), "--missing")
+    rows = pushloss("sql", "select count(*) from push_loss_days", "--format", "csv")
+
+    assert (1, 2, 0) == (loaded.code, checked.code, mended.code)
+    assert f"{OWN_CODES}: the first line must be" in loaded.err
+    assert f"{OWN_CODES}: the first line must be" in checked.err
+    assert asked == len(shop.calls())
+    assert "count_star()\n21\n" == rows.out
+
+
+def test_the_explorer_starts_and_answers(shop, pushloss, week):
+    """It serves the notebook on loopback until it is interrupted."""
+    load_week(pushloss, week)
+    process = shop.start("explore", "--port", "0")
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        with urllib.request.urlopen(url) as answer:
+            page = answer.read().decode()
+    finally:
+        process.send_signal(2)
+        ran = shop.finish(process)
+
+    assert url.startswith("http://127.0.0.1:")
+    assert "Push loss explorer" in page
+    assert 0 == ran.code and "Traceback" not in ran.err
+
+
+def test_the_explorer_needs_a_warehouse(shop, pushloss):
+    """Without one it says what to run."""
+    assert "pushloss load" in pushloss("explore", "--port", "0").err
