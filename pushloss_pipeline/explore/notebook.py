@@ -58,7 +58,7 @@ def _(altair, ask, chosen_app, chosen_days, chosen_view, mo):
         altair.Chart(data, title=f"Lost messages by {split}")
         .mark_bar()
         .encode(
-            x=altair.X("loss_date:T", title=None),
+            x=altair.X("yearmonthdate(loss_date):T", title=None),
             y=altair.Y("lost_count:Q", title="messages"),
             color=altair.Color(f"{split}:N", title=None),
             tooltip=["loss_date:T", f"{split}:N", "lost_count:Q"],
