@@ -119,8 +119,8 @@ def _incident_of(monday: date) -> Incident:
             err_info="ExpiredProviderToken",
         ),
         Incident("vivo quota used up", chat, first_day, last_day, 7, "10070", 120),
-        Incident("FCM outage", shop, first_day, first_day, 4, "UNAVAILABLE", 300),
         Incident("tokens lost", chat, first_day, last_day, 3, "-2", 9, stage=READY),
+        Incident("FCM outage", shop, first_day, first_day, 4, "UNAVAILABLE", 300),
     )[week_number % 4]
 
 
