@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pushloss_pipeline.adapters.sql_files import read_statement
 from pushloss_pipeline.adapters.warehouse import _create_table
@@ -110,10 +111,11 @@ def holding(
 def insert(
     connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Row]
 ) -> None:
-    """Add rows to a table, in the order of its columns."""
-    for row in rows:
-        marks = ", ".join("?" * len(row))
-        connection.execute(f"insert into {name} values ({marks})", [*row.values()])
+    """Add rows to a table."""
+    (table,) = (each for each in PUBLISHED_TABLES if each.name == name)
+    connection.register("new_rows", pa.Table.from_pylist(list(rows), table.schema))
+    connection.execute(f"insert into {name} by name from new_rows")
+    connection.unregister("new_rows")
 
 
 def answer(
