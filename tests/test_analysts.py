@@ -59,7 +59,7 @@ def load_demo(folder: Path, environment: pytest.MonkeyPatch) -> Parts:
 def answer_of(warehouse: Warehouse, query: str) -> str:
     """Rows as `pushloss sql` shows them."""
     out = StringIO()
-    console = Console(file=out, width=200, highlight=False)
+    console = Console(file=out, width=100, highlight=False)
     console.print(rows_table(warehouse.query(query)))
     return re.sub(r" +$", "", out.getvalue(), flags=re.MULTILINE)
 
