@@ -1,8 +1,231 @@
 """One self-contained HTML page from a report."""
 
-from pushloss_pipeline.report.model import Report
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from pushloss_pipeline.report import charts, incidents, story, words
+from pushloss_pipeline.report.model import AppReport, CodeChange, Report
+
+SHOWN_ROWS = 10
+"""Longer tables show the rest when asked."""
+_MOVED_CELLS = 8
+
+# What a script element may not hold, even inside a JSON text.
+_UNSAFE_IN_SCRIPT = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+
+
+@dataclass(frozen=True, slots=True)
+class AppLine:
+    """One app among all: its part's number on the page and its figures."""
+
+    number: int
+    app: str
+    total: story.Total
+    change_count: int | None
+    before_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the page with all its sentences."""
+
+    number: int
+    report: AppReport
+    name: str
+    headline: story.Headline
+    total: story.Total
+    day_notes: tuple[story.DayNote, ...]
+    incidents: tuple[incidents.Incident, ...]
+    marked_numbers: frozenset[int]
+    moved: tuple[CodeChange, ...]
+    moved_rest: tuple[int, int, int] | None
+    """How many cells more, and their counts before and after."""
+    apps_behind: tuple[str, ...]
+    app_lines: tuple[AppLine, ...]
+    heat: charts.HeatMap
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any day tells a count."""
+        return any(day.lost_count is not None for day in self.report.days)
 
 
 def render(report: Report) -> str:
     """The page as text; it asks for nothing outside itself."""
-    raise NotImplementedError(report)
+    style = _own_file("style.css")
+    scripts = (_vega(), _own_file("page.js"))
+    parts = [_part(number, part, report) for number, part in enumerate(report.apps)]
+    return _template().render(
+        report=report,
+        parts=parts,
+        style=Markup(style),  # noqa: S704 - our own file
+        scripts=[Markup(script) for script in scripts],  # noqa: S704 - so are these
+        data=_embedded(_data(report.apps)),
+        policy=_policy(style, scripts),
+    )
+
+
+def _policy(style: str, scripts: Sequence[str]) -> str:
+    """What the page may do: run its own scripts, nothing else."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {' '.join(_digest(script) for script in scripts)}",
+            f"style-src {_digest(style)}",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _data(apps: Sequence[AppReport]) -> dict[str, Any]:
+    return {
+        "specs": charts.chart_specs(),
+        "parts": [
+            {"app": part.app, "charts": charts.chart_rows(part)} for part in apps
+        ],
+    }
+
+
+def _embedded(data: dict[str, Any]) -> Markup:
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.translate(_UNSAFE_IN_SCRIPT))  # noqa: S704 - escaped here
+
+
+@cache
+def _vega() -> str:
+    # A parser turns CR LF into LF, and the digest would no longer be the script's.
+    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg] # has a default
+    return bundle.replace("\r\n", "\n")
+
+
+@cache
+def _own_file(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= {
+        "shown_rows": SHOWN_ROWS,
+        "heat_steps": charts.HEAT_STEPS,
+        "bounds_in_words": _bounds_in_words,
+        "first_action": _first_action,
+        "span_name": words.span_name,
+        "signed_percent": words.signed_percent,
+        "counted": words.counted,
+        "tell_days": story.tell_days,
+        "tell_events": story.tell_events,
+        "tell_incident": story.tell_incident,
+        "tell_incidents": story.tell_incidents,
+        "tell_platforms": story.tell_platforms,
+        "tell_residual": story.tell_residual,
+        "tell_trend": story.tell_trend,
+        "state_told": charts.state_told,
+        "max": max,
+        "abs": abs,
+    }
+    environment.filters |= {
+        name: getattr(words, name)
+        for name in (
+            "number",
+            "signed",
+            "percent",
+            "platform_name",
+            "stage_name",
+            "category_name",
+            "owner_name",
+            "event_name",
+            "code_name",
+            "short_day",
+            "long_day",
+            "sentence_case",
+            "days_in_words",
+        )
+    }
+    return environment.from_string(_own_file("page.html.j2"))
+
+
+def _part(number: int, part: AppReport, report: Report) -> Part:
+    found = incidents.find_incidents(part)
+    moving = [cell for cell in part.change.cells if cell.change_count]
+    moved, rest = moving[:_MOVED_CELLS], part.change.cells[_MOVED_CELLS:]
+    if len(moving) <= _MOVED_CELLS:
+        rest = tuple(cell for cell in part.change.cells if not cell.change_count)
+    return Part(
+        number=number,
+        report=part,
+        name=part.app or "All apps",
+        headline=story.tell_headline(part, report),
+        total=story.find_total(part, report),
+        day_notes=story.note_days(part),
+        incidents=found,
+        marked_numbers=frozenset(i.number for i in incidents.marked_incidents(found)),
+        moved=tuple(moved),
+        moved_rest=(
+            len(rest),
+            sum(cell.before_count for cell in rest),
+            sum(cell.after_count for cell in rest),
+        )
+        if rest
+        else None,
+        apps_behind=tuple(story.app_behind(cell, part, report) for cell in moved),
+        app_lines=tuple(_app_lines(report)) if part.app is None else (),
+        heat=charts.heat_map(part),
+    )
+
+
+def _app_lines(report: Report) -> Iterator[AppLine]:
+    for number, part in enumerate(report.apps):
+        if part.app is not None:
+            compared = part.change.compared_days > 0
+            yield AppLine(
+                number=number,
+                app=part.app,
+                total=story.find_total(part, report),
+                change_count=part.change.change_count if compared else None,
+                before_count=part.change.before_count,
+            )
+
+
+def _bounds_in_words(heat: charts.HeatMap) -> list[str]:
+    """What each shade stands for: 0, 1-99, 100-199 …, 500 and more."""
+    begins = (1, *heat.bounds)
+    ends = (*(bound - 1 for bound in heat.bounds), None)
+    return [
+        "0",
+        *(
+            f"{words.number(begin)}+"
+            if end is None
+            else words.number(begin)
+            if begin == end
+            else f"{words.number(begin)}{words.EN_DASH}{words.number(end)}"
+            for begin, end in zip(begins, ends, strict=True)
+        ),
+    ]
+
+
+def _first_action(part: AppReport, owner: str) -> str:
+    """What the owner's greatest code asks for."""
+    for top in part.top_codes:
+        if top.code.owner == owner and top.code.action:
+            return f"{words.code_name(top.code)}: {words.in_sentence(top.code.action)}"
+    return ""

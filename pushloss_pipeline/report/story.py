@@ -1,0 +1,600 @@
+"""The sentences of the page: what moved, why, and whose move it is."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pushloss_pipeline.report.incidents import Incident, find_incidents
+from pushloss_pipeline.report.model import (
+    DONE_STATES,
+    AppReport,
+    Change,
+    Code,
+    CodeChange,
+    CodeEvent,
+    DayFigures,
+    Report,
+    Residual,
+)
+from pushloss_pipeline.report.words import (
+    EN_DASH,
+    code_name,
+    counted,
+    day_name,
+    days_in_words,
+    in_sentence,
+    listed,
+    number,
+    percent,
+    platform_name,
+    sentence_case,
+    signed,
+    signed_percent,
+    span_name,
+    stage_name,
+    state_name,
+)
+
+STEADY_SHARE = 0.02
+"""Less change than this share of before is no change."""
+ONE_CELL_SHARE = 0.6
+FEW_CELLS_SHARE = 0.5
+"""What the greatest three codes must make of the change to be called its cause."""
+MOST_OF_A_CELL = 0.8
+"""What one app must make of a cell's change to be named."""
+BASELINE_DAYS = 21
+"""With fewer known days no weekday has a usual range."""
+NEEDS_A_PERSON = ("failed", "refused", "held")
+
+_STATE_ORDER = (*NEEDS_A_PERSON, "expired", "never asked")
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """Whose move it is, and which."""
+
+    owner: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The one sentence, and what a reader must know with it."""
+
+    sentence: str
+    next_steps: tuple[NextStep, ...] = ()
+    command: str = ""
+    """What to run where figures are missing."""
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What the last days lost; None while none of them is known."""
+
+    lost_count: int | None
+    first_day: date
+    last_day: date
+    whole_days: int
+    """Days on which no app is missing."""
+    wanted_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayNote:
+    """Days that are not what they should be, for one reason."""
+
+    title: str
+    days: str
+    problem: str
+    hint: str
+    command: str
+    needs_person: bool
+
+
+UNKNOWN_CODE_STEP = NextStep(
+    "", "Look the code up at the vendor and add it to your catalogue"
+)
+
+
+def find_total(part: AppReport, report: Report) -> Total:
+    """What the last days lost, over those that are known."""
+    days = part.days[-report.period_days :]
+    known = [day.lost_count for day in days if day.lost_count is not None]
+    last_day = part.change.last_day
+    return Total(
+        lost_count=sum(known) if known else None,
+        first_day=last_day - timedelta(days=report.period_days - 1),
+        last_day=last_day,
+        whole_days=sum(map(_is_whole, days)),
+        wanted_days=report.period_days,
+    )
+
+
+def tell_headline(part: AppReport, report: Report) -> Headline:
+    """The one sentence that says what moved the losses."""
+    total = find_total(part, report)
+    if total.lost_count is None:
+        return _nothing_known(part, total)
+    if part.change.compared_days == 0:
+        return _nothing_to_compare(part, total)
+    return _Comparison(part, report).headline()
+
+
+def _nothing_known(part: AppReport, total: Total) -> Headline:
+    known = [day.loss_date for day in part.days if day.lost_count is not None]
+    command = _load_command(part, total)
+    if known:
+        return Headline(
+            f"Nothing is known of {span_name(total.first_day, total.last_day)}; the "
+            f"newest known day is {day_name(known[-1])}.",
+            command=f"{command} --missing",
+        )
+    if part.app is None:
+        return Headline("Nothing is loaded yet.", command=command)
+    return Headline(f"No day of {part.app} is known yet.", command=command)
+
+
+def _load_command(part: AppReport, total: Total) -> str:
+    app = f" --app {shlex.quote(part.app)}" if part.app else ""
+    return f"pushloss load {total.first_day} {total.last_day}{app}"
+
+
+def _nothing_to_compare(part: AppReport, total: Total) -> Headline:
+    assert total.lost_count is not None
+    lost = counted(total.lost_count, "message was", "messages were")
+    before = (
+        part.days[-2 * total.wanted_days : -total.wanted_days]
+        if len(part.days) > total.wanted_days
+        else ()
+    )
+    reason = (
+        "no app has known days on both sides"
+        if any(day.lost_count is not None for day in before)
+        else f"of the {_days(total.wanted_days)} before none is known"
+    )
+    return Headline(
+        f"{lost} lost on {span_name(total.first_day, total.last_day)}. There is "
+        f"nothing to compare with yet: {reason}.",
+        caveats=tuple(_young_caveat(part, total.first_day, falling=False)),
+    )
+
+
+def _days(count: int) -> str:
+    return "day" if count == 1 else f"{count} days"
+
+
+class _Comparison:
+    """Words for a change between two periods."""
+
+    def __init__(self, part: AppReport, report: Report) -> None:
+        self.part, self.report = part, report
+        self.change: Change = part.change
+        self.before_words = f"the {_days(report.period_days)} before"
+
+    def headline(self) -> Headline:
+        change = self.change
+        falling = change.change_count < 0
+        sentence, causes = self._sentence()
+        return Headline(
+            sentence,
+            next_steps=() if falling else _next_steps(cell.code for cell in causes),
+            caveats=(*self._known_caveat(), *self._young_caveat(falling=falling)),
+        )
+
+    def _sentence(self) -> tuple[str, Sequence[CodeChange]]:
+        change = self.change
+        if change.before_count == 0 and change.after_count == 0:
+            return f"No losses, and none on {self.before_words}.", ()
+        if abs(change.change_count) < STEADY_SHARE * change.before_count:
+            return self._steady()
+        rising = change.change_count > 0
+        share = signed_percent(change.change_count, change.before_count)
+        start = (
+            f"Losses {'rose' if rising else 'fell'} by "
+            f"{number(abs(change.change_count))}{f' ({share})' if share else ''} "
+            f"against {self.before_words}"
+        )
+        if change.before_count == 0:
+            start = f"{start}, which had none"
+        reason, causes = self._reason()
+        start = f"{start}; {reason}."
+        if rising:
+            return start, causes
+        hidden, causes = self._hidden_incident()
+        return start + hidden, causes
+
+    def _steady(self) -> tuple[str, Sequence[CodeChange]]:
+        change = self.change
+        share = signed_percent(change.change_count, change.before_count)
+        sentence = (
+            "Losses hardly changed: "
+            f"{signed(change.change_count)} ({share}) against {self.before_words}."
+        )
+        hidden, causes = self._hidden_incident()
+        if hidden:
+            return sentence + hidden, causes
+        rise = max(change.cells, key=lambda cell: cell.change_count, default=None)
+        fall = min(change.cells, key=lambda cell: cell.change_count, default=None)
+        if rise is None or fall is None:
+            return sentence, ()
+        worth_telling = 2 * STEADY_SHARE * change.before_count
+        if min(rise.change_count, -fall.change_count) < worth_telling:
+            return sentence, ()
+        hidden = (
+            f" Beneath that, {self._name(rise)} rose by {number(rise.change_count)} "
+            f"and {self._name(fall)} fell by {number(-fall.change_count)}."
+        )
+        return sentence + hidden, (rise,)
+
+    def _hidden_incident(self) -> tuple[str, Sequence[CodeChange]]:
+        """A code that left its usual range while the whole did not rise."""
+        rises = (cell for cell in self.change.cells if cell.change_count > 0)
+        for cell in sorted(rises, key=lambda cell: -cell.change_count):
+            days = self._incident_days(cell, self.change.first_day)
+            if days:
+                told = _dashed((self._name_and_change(cell), _meaning(cell.code)))
+                words = days_in_words(days)
+                return f" Yet one code left its usual range on {words}: {told}.", (
+                    cell,
+                )
+        return "", ()
+
+    def _reason(self) -> tuple[str, Sequence[CodeChange]]:
+        rising = self.change.change_count > 0
+        noun = "rise" if rising else "fall"
+        same_way = sorted(
+            (cell for cell in self.change.cells if (cell.change_count > 0) == rising),
+            key=lambda cell: -abs(cell.change_count),
+        )
+        first, few = same_way[0], same_way[:3]
+        first_share = first.change_count / self.change.change_count
+        few_share = sum(c.change_count for c in few) / self.change.change_count
+        if first_share > 1:
+            return f"all of the {noun} is {self._tell_and_rest(first)}", (first,)
+        if first_share >= ONE_CELL_SHARE:
+            return (
+                f"{percent(first_share)} of the {noun} is {self._tell(first)}",
+                (first,),
+            )
+        names = listed([self._name_and_change(cell) for cell in few])
+        if few_share > 1:
+            return f"all of the {noun} is {names}, while others {_other(first)}", few
+        if few_share >= FEW_CELLS_SHARE:
+            return f"{percent(few_share)} of the {noun} is {names}", few
+        spread = counted(len(same_way), "code")
+        foremost = self._name_and_change(first)
+        return f"the {noun} is spread over {spread}, foremost {foremost}", (first,)
+
+    def _tell_and_rest(self, cell: CodeChange) -> str:
+        rest = number(abs(cell.change_count - self.change.change_count))
+        told = (self._name_and_change(cell), _meaning(cell.code), self._when(cell))
+        return f"{_dashed(told)}, while others {_other(cell)} by {rest}"
+
+    def _tell(self, cell: CodeChange) -> str:
+        return _dashed((self._name(cell), _meaning(cell.code), self._when(cell)))
+
+    def _name(self, cell: CodeChange) -> str:
+        app = self._app_behind(cell)
+        return f"{code_name(cell.code)} at {app}" if app else code_name(cell.code)
+
+    def _name_and_change(self, cell: CodeChange) -> str:
+        return f"{self._name(cell)} ({signed(cell.change_count)})"
+
+    def _app_behind(self, cell: CodeChange) -> str:
+        return app_behind(cell, self.part, self.report)
+
+    def _when(self, cell: CodeChange) -> str:
+        """Days on which the code rose out of its usual range, if there are any."""
+        if self.change.change_count > 0:
+            days = self._incident_days(cell, self.change.first_day)
+            return f"on {days_in_words(days)}" if days else ""
+        before = self.change.first_day - timedelta(days=self.report.period_days)
+        days = self._incident_days(cell, before)
+        return f"after its rise on {days_in_words(days)}" if days else ""
+
+    def _incident_days(self, cell: CodeChange, first: date) -> Sequence[date]:
+        """Days of the period from `first` on."""
+        last = first + timedelta(days=self.report.period_days - 1)
+        app = self._app_behind(cell)
+        return [
+            anomaly.loss_date
+            for anomaly in self.part.anomalies
+            if first <= anomaly.loss_date <= last
+            and anomaly.direction == "rise"
+            and (not app or anomaly.app == app)
+            and anomaly.level in ("platform", "code")
+            and _covers(anomaly.code, cell.code)
+        ]
+
+    def _known_caveat(self) -> Iterator[str]:
+        change = self.change
+        if change.compared_days >= change.wanted_days:
+            return
+        noun = "day" if self.part.app else "app day"
+        verb = "is" if change.compared_days == 1 else "are"
+        yield (
+            f"Compared over the {number(change.compared_days)} of "
+            f"{counted(change.wanted_days, noun)} that {verb} known on both sides."
+        )
+
+    def _young_caveat(self, *, falling: bool) -> Iterator[str]:
+        yield from _young_caveat(self.part, self.change.first_day, falling=falling)
+
+
+def _meaning(code: Code) -> str:
+    if code.meaning:
+        return in_sentence(code.meaning)
+    return "a code the catalogue does not hold" if code.platform else ""
+
+
+def _dashed(parts: Iterable[str]) -> str:
+    return f" {EN_DASH} ".join(filter(None, parts))
+
+
+def _other(cell: CodeChange) -> str:
+    return "fell" if cell.change_count > 0 else "rose"
+
+
+def _young_caveat(part: AppReport, first_day: date, *, falling: bool) -> Iterator[str]:
+    young = [d.loss_date for d in part.days if d.is_young and d.lost_count is not None]
+    young = [day for day in young if day >= first_day]
+    if not young:
+        return
+    days = days_in_words(young)
+    if falling:
+        yield f"Part of the fall may be that {days} still rise: receipts come in late."
+    else:
+        verb = "is" if len(young) == 1 else "are"
+        yield f"{days} {verb} young and will still rise: receipts come in late."
+
+
+def _covers(wider: Code, code: Code) -> bool:
+    return (
+        wider.stage in ("", code.stage)
+        and wider.platform in ("", code.platform)
+        and wider.err_code in ("", code.err_code)
+    )
+
+
+def _next_steps(codes: Iterable[Code]) -> tuple[NextStep, ...]:
+    steps = [
+        NextStep(code.owner, in_full(code.action)) if code.action else UNKNOWN_CODE_STEP
+        for code in codes
+        if code.platform
+    ]
+    return tuple(dict.fromkeys(steps))
+
+
+def in_full(text: str) -> str:
+    """A phrase as a sentence without its full stop."""
+    return sentence_case(text).rstrip(". ")
+
+
+def app_behind(cell: CodeChange, part: AppReport, report: Report) -> str:
+    """The app that makes most of a cell's change; empty where there is no such app."""
+    apps = [app for app in report.apps if app.app is not None]
+    if part.app is not None or len(apps) < 2:
+        return ""
+    key = _key(cell.code)
+    changes: Counter[str] = Counter()
+    for app in apps:
+        for other in app.change.cells:
+            if _key(other.code) == key:
+                changes[app.app or ""] += other.change_count
+    for name, change_count in changes.items():
+        if cell.change_count and change_count / cell.change_count >= MOST_OF_A_CELL:
+            return name
+    return ""
+
+
+def _key(code: Code) -> tuple[str, str, str]:
+    return code.stage, code.platform, code.err_code
+
+
+def _is_whole(day: DayFigures) -> bool:
+    """Whether the counts are all there; a held day keeps those it had."""
+    return day.lost_count is not None and day.state in (*DONE_STATES, "held")
+
+
+def tell_days(part: AppReport) -> str:
+    """How many days are known."""
+    known = sum(map(_is_whole, part.days))
+    of_all = "" if part.app else " of all apps"
+    if known == len(part.days):
+        return "The day is known." if known == 1 else f"All {known} days are known."
+    if not any(day.lost_count is not None for day in part.days):
+        return f"None of the {counted(len(part.days), 'day')} is known."
+    verb = "is" if known == 1 else "are"
+    return f"{known} of {counted(len(part.days), 'day')} {verb} known{of_all}."
+
+
+def note_days(part: AppReport) -> tuple[DayNote, ...]:
+    """Days that are not what they should be, those that need a person first."""
+    reasons: dict[tuple[str, str], list[date]] = {}
+    for day in part.days:
+        if day.state not in DONE_STATES:
+            reasons.setdefault((day.state, day.problem), []).append(day.loss_date)
+    notes = [
+        _day_note(state, problem, days, part)
+        for (state, problem), days in sorted(
+            reasons.items(), key=lambda item: (_state_rank(item[0][0]), item[1])
+        )
+    ]
+    young = [d.loss_date for d in part.days if d.is_young and d.lost_count is not None]
+    if young:
+        notes.append(
+            DayNote(
+                "Still rising",
+                days_in_words(young),
+                "",
+                "receipts come in for days, so these counts grow",
+                "",
+                needs_person=False,
+            )
+        )
+    return tuple(notes)
+
+
+def _day_note(
+    state: str, problem: str, days: Sequence[date], part: AppReport
+) -> DayNote:
+    app = f" --app {shlex.quote(part.app)}" if part.app else ""
+    hint, command = {
+        "held": (
+            "an answer without rows came, the rows stay; to apply it:",
+            f"pushloss accept {days[-1]}{app or ' --app NAME'}",
+        ),
+        "refused": ("mend it, then:", _missing_command(days, app)),
+        "failed": ("to ask again:", _missing_command(days, app)),
+        "never asked": ("to ask:", _missing_command(days, app)),
+        "expired": ("the API has forgotten this", ""),
+    }.get(state, ("", ""))
+    return DayNote(
+        state_name(state),
+        days_in_words(days),
+        _without_state(problem, state),
+        hint,
+        command,
+        needs_person=state in NEEDS_A_PERSON,
+    )
+
+
+def _without_state(problem: str, state: str) -> str:
+    """The problems without the state, which stands in front already."""
+    told = (
+        one.removeprefix(state).replace(f": {state}", ": ", 1).strip(": ")
+        for one in problem.split("; ")
+    )
+    return "; ".join(" ".join(one.split()) for one in told)
+
+
+def _missing_command(days: Sequence[date], app: str) -> str:
+    return f"pushloss load {days[0]} {days[-1]}{app} --missing"
+
+
+def _state_rank(state: str) -> int:
+    return _STATE_ORDER.index(state) if state in _STATE_ORDER else len(_STATE_ORDER)
+
+
+def tell_incidents(part: AppReport) -> str:
+    """How many counts left their usual range, or why none is told."""
+    incidents = find_incidents(part)
+    if incidents:
+        verb = "count left its" if len(incidents) == 1 else "counts left their"
+        return f"{len(incidents)} {verb} usual range:"
+    known = sum(day.lost_count is not None for day in part.days)
+    if known < BASELINE_DAYS:
+        return (
+            "What is usual cannot be told yet: each weekday needs some weeks of known "
+            f"days behind it, and {counted(known, 'day')} "
+            f"{'is' if known == 1 else 'are'} known."
+        )
+    return "No count left its usual range."
+
+
+def tell_incident(incident: Incident, *, with_app: bool) -> str:
+    """APNs 403 at shop: 41,203 where 120 are usual."""
+    subject = _incident_subject(incident)
+    if with_app:
+        subject = f"{subject} at {incident.app}"
+    verb = "is" if incident.expected_count == 1 else "are"
+    usual = number(incident.expected_count) if incident.expected_count else "none"
+    return f"{subject}: {number(incident.lost_count)} where {usual} {verb} usual"
+
+
+def _incident_subject(incident: Incident) -> str:
+    code = incident.code
+    if code.err_code:
+        return code_name(code)
+    if code.platform:
+        return f"All of {platform_name(code.platform)}"
+    if code.stage:
+        return f"All losses {stage_name(code.stage).lower()}"
+    return "All losses"
+
+
+def tell_trend(part: AppReport) -> str:
+    """The main fact of the chart of days."""
+    known = [day for day in part.days if day.lost_count is not None]
+    if not known:
+        return "No day is known."
+    highest = max(known, key=_lost)
+    lowest = min(known, key=_lost)
+    unknown = len(part.days) - len(known)
+    gaps = f" {counted(unknown, 'day')} not known." if unknown else ""
+    return (
+        f"Lost messages per day and stage, "
+        f"{span_name(part.days[0].loss_date, part.days[-1].loss_date)}: most on "
+        f"{day_name(highest.loss_date)} ({number(_lost(highest))}), fewest on "
+        f"{day_name(lowest.loss_date)} ({number(_lost(lowest))}).{gaps}"
+    )
+
+
+def _lost(day: DayFigures) -> int:
+    return day.lost_count or 0
+
+
+def tell_platforms(part: AppReport) -> str:
+    """The main fact of the heat map."""
+    totals: Counter[str] = Counter()
+    for cell in part.platform_days:
+        totals[cell.platform] += cell.lost_count
+    if not totals:
+        return "No platform lost anything on a known day."
+    whole = sum(totals.values())
+    if not whole:
+        return "No platform lost anything on a known day."
+    first, lost_count = totals.most_common(1)[0]
+    peak = max(part.platform_days, key=lambda cell: cell.lost_count)
+    return (
+        f"{platform_name(first)} lost most over all these days, "
+        f"{percent(lost_count / whole)}. The highest single day is "
+        f"{platform_name(peak.platform)} on {day_name(peak.loss_date)} with "
+        f"{number(peak.lost_count)}."
+    )
+
+
+def tell_events(events: Sequence[CodeEvent]) -> str:
+    """How many codes came, came back or went."""
+    if not events:
+        return "No code is new, came back or vanished."
+    kinds = Counter(event.event for event in events)
+    told = [
+        f"{counted(kinds[event], 'code')} {words}"
+        if not position
+        else f"{kinds[event]} {words}"
+        for position, (event, words) in enumerate(
+            (event, words)
+            for event, words in (
+                ("first_seen", "met for the first time"),
+                ("returned", "back after a time without"),
+                ("vanished", "gone"),
+            )
+            if kinds[event]
+        )
+    ]
+    return f"{sentence_case(listed(told))}."
+
+
+def tell_residual(residual: Residual) -> str:
+    """What of a stage no platform explains."""
+    stage = stage_name(residual.stage)
+    overall = number(residual.overall_count)
+    platforms = number(residual.platform_count)
+    rest = residual.residual_count
+    if rest == 0:
+        return f"{stage}: all {overall} overall losses are put down to a platform."
+    if rest < 0:
+        return (
+            f"{stage}: platforms tell of {platforms}, {number(-rest)} more than the "
+            f"{overall} overall."
+        )
+    verb = "is" if rest == 1 else "are"
+    return (
+        f"{stage}: of {overall} overall losses, platforms tell of {platforms}; "
+        f"{number(rest)} ({percent(rest / residual.overall_count)}) {verb} put down "
+        "to none."
+    )
