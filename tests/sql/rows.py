@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pushloss_pipeline.adapters.sql_files import read_statement
+from pushloss_pipeline.adapters.sql_files import read_statement, read_statements
 from pushloss_pipeline.adapters.warehouse import _create_table
 from pushloss_pipeline.domain.tables import PUBLISHED_TABLES
 
@@ -94,7 +94,7 @@ def a_meaning(**changed: Any) -> Row:
 
 @contextmanager
 def holding(
-    tables: Mapping[str, Sequence[Row]],
+    tables: Mapping[str, Sequence[Row]], *, with_views: bool = False
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database in memory: all tables, the platforms, and these rows."""
     with duckdb.connect() as connection:
@@ -105,7 +105,17 @@ def holding(
         connection.execute(f"insert into platforms {platforms.text}")
         for name, rows in tables.items():
             insert(connection, name, rows)
+        if with_views:
+            _create_views(connection)
         yield connection
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    for view in read_statements("views"):
+        connection.execute(f"create view {view.name} as {view.text}")
+    for macro in read_statements("macros"):
+        named = f"{macro.name}({macro.labels['Parameters']})"
+        connection.execute(f"create macro {named} as table {macro.text}")
 
 
 def insert(
