@@ -25,7 +25,8 @@ from pushloss_pipeline.report.words import (
 )
 
 STAGES = ("ready_to_send", "post_send_delivered")
-_SHADE_SHARES = (0.2, 0.4, 0.6, 0.8, 0.97)
+_SHADE_SHARES = (0.2, 0.4, 0.6, 0.85, 0.985)
+_ROUND_STEPS = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
 HEAT_STEPS = 1 + len(_SHADE_SHARES)
 """Shades of the heat map; shade 0 stands for no losses."""
 FONT = (
@@ -140,6 +141,7 @@ def _trend() -> alt.LayerChart:
                     ticks=False,
                     tickCount=4,
                     format="~s",
+                    labelExpr="datum.value == 0 ? '0' : datum.label",
                     labelPadding=8,
                 ),
             ),
@@ -307,9 +309,11 @@ def _round_bounds(counts: Sequence[int]) -> tuple[int, ...]:
 
 
 def _rounded(count: int) -> int:
-    """To two digits: 1,234 is 1,200."""
-    unit: int = 10 ** max(0, len(str(count)) - 2)
-    return count // unit * unit
+    """Down to a round number: 1,234 is 1,200."""
+    unit: int = 10 ** (len(str(count)) - 1)
+    return max(
+        (step * unit // 10 for step in _ROUND_STEPS if step * unit <= count * 10),
+    )
 
 
 def _platform_rows(heat: HeatMap) -> Iterator[dict[str, Any]]:

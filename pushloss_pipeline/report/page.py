@@ -176,7 +176,7 @@ def _part(number: int, part: AppReport, report: Report) -> Part:
         name=part.app or "All apps",
         headline=story.tell_headline(part, report),
         total=story.find_total(part, report),
-        day_notes=story.note_days(part),
+        day_notes=story.note_days(part, report),
         incidents=found,
         marked_numbers=frozenset(i.number for i in incidents.marked_incidents(found)),
         moved=tuple(moved),
@@ -227,5 +227,5 @@ def _first_action(part: AppReport, owner: str) -> str:
     """What the owner's greatest code asks for."""
     for top in part.top_codes:
         if top.code.owner == owner and top.code.action:
-            return f"{words.code_name(top.code)}: {words.in_sentence(top.code.action)}"
+            return f"{words.code_in_sentence(top.code)}: {words.in_sentence(top.code.action)}"
     return ""

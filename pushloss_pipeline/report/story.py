@@ -20,7 +20,8 @@ from pushloss_pipeline.report.model import (
 )
 from pushloss_pipeline.report.words import (
     EN_DASH,
-    code_name,
+    NO_BREAK,
+    code_in_sentence,
     counted,
     day_name,
     days_in_words,
@@ -46,6 +47,8 @@ MOST_OF_A_CELL = 0.8
 """What one app must make of a cell's change to be named."""
 BASELINE_DAYS = 21
 """With fewer known days no weekday has a usual range."""
+ANSWERED_DAYS = 7
+"""The API tells of so many days back."""
 NEEDS_A_PERSON = ("failed", "refused", "held")
 
 _STATE_ORDER = (*NEEDS_A_PERSON, "expired", "never asked")
@@ -92,11 +95,6 @@ class DayNote:
     hint: str
     command: str
     needs_person: bool
-
-
-UNKNOWN_CODE_STEP = NextStep(
-    "", "Look the code up at the vendor and add it to your catalogue"
-)
 
 
 def find_total(part: AppReport, report: Report) -> Total:
@@ -158,7 +156,6 @@ def _nothing_to_compare(part: AppReport, total: Total) -> Headline:
     return Headline(
         f"{lost} lost on {span_name(total.first_day, total.last_day)}. There is "
         f"nothing to compare with yet: {reason}.",
-        caveats=tuple(_young_caveat(part, total.first_day, falling=False)),
     )
 
 
@@ -181,7 +178,7 @@ class _Comparison:
         return Headline(
             sentence,
             next_steps=() if falling else _next_steps(cell.code for cell in causes),
-            caveats=(*self._known_caveat(), *self._young_caveat(falling=falling)),
+            caveats=(*self._known_caveat(), *self._young_caveat()),
         )
 
     def _sentence(self) -> tuple[str, Sequence[CodeChange]]:
@@ -278,7 +275,11 @@ class _Comparison:
 
     def _name(self, cell: CodeChange) -> str:
         app = self._app_behind(cell)
-        return f"{code_name(cell.code)} at {app}" if app else code_name(cell.code)
+        return (
+            f"{code_in_sentence(cell.code)} at {app}"
+            if app
+            else code_in_sentence(cell.code)
+        )
 
     def _name_and_change(self, cell: CodeChange) -> str:
         return f"{self._name(cell)} ({signed(cell.change_count)})"
@@ -320,8 +321,20 @@ class _Comparison:
             f"{counted(change.wanted_days, noun)} that {verb} known on both sides."
         )
 
-    def _young_caveat(self, *, falling: bool) -> Iterator[str]:
-        yield from _young_caveat(self.part, self.change.first_day, falling=falling)
+    def _young_caveat(self) -> Iterator[str]:
+        """The newest days lack receipts: a fall that ends in them may not be one."""
+        young = [
+            day.loss_date
+            for day in self.part.days
+            if day.is_young
+            and day.lost_count is not None
+            and day.loss_date >= self.change.first_day
+        ]
+        if young and self.change.change_count < 0:
+            yield (
+                f"Part of the fall may be that {days_in_words(young)} still "
+                f"{'rises' if len(young) == 1 else 'rise'}: receipts come in late."
+            )
 
 
 def _meaning(code: Code) -> str:
@@ -331,24 +344,11 @@ def _meaning(code: Code) -> str:
 
 
 def _dashed(parts: Iterable[str]) -> str:
-    return f" {EN_DASH} ".join(filter(None, parts))
+    return f"{NO_BREAK}{EN_DASH} ".join(filter(None, parts))
 
 
 def _other(cell: CodeChange) -> str:
     return "fell" if cell.change_count > 0 else "rose"
-
-
-def _young_caveat(part: AppReport, first_day: date, *, falling: bool) -> Iterator[str]:
-    young = [d.loss_date for d in part.days if d.is_young and d.lost_count is not None]
-    young = [day for day in young if day >= first_day]
-    if not young:
-        return
-    days = days_in_words(young)
-    if falling:
-        yield f"Part of the fall may be that {days} still rise: receipts come in late."
-    else:
-        verb = "is" if len(young) == 1 else "are"
-        yield f"{days} {verb} young and will still rise: receipts come in late."
 
 
 def _covers(wider: Code, code: Code) -> bool:
@@ -360,17 +360,12 @@ def _covers(wider: Code, code: Code) -> bool:
 
 
 def _next_steps(codes: Iterable[Code]) -> tuple[NextStep, ...]:
-    steps = [
-        NextStep(code.owner, in_full(code.action)) if code.action else UNKNOWN_CODE_STEP
+    steps = (
+        NextStep(code.owner, sentence_case(code.action).rstrip(". "))
         for code in codes
-        if code.platform
-    ]
+        if code.action
+    )
     return tuple(dict.fromkeys(steps))
-
-
-def in_full(text: str) -> str:
-    """A phrase as a sentence without its full stop."""
-    return sentence_case(text).rstrip(". ")
 
 
 def app_behind(cell: CodeChange, part: AppReport, report: Report) -> str:
@@ -411,15 +406,19 @@ def tell_days(part: AppReport) -> str:
     return f"{known} of {counted(len(part.days), 'day')} {verb} known{of_all}."
 
 
-def note_days(part: AppReport) -> tuple[DayNote, ...]:
+def note_days(part: AppReport, report: Report) -> tuple[DayNote, ...]:
     """Days that are not what they should be, those that need a person first."""
-    reasons: dict[tuple[str, str], list[date]] = {}
+    reasons: dict[tuple[str, str, bool], list[date]] = {}
     for day in part.days:
         if day.state not in DONE_STATES:
-            reasons.setdefault((day.state, day.problem), []).append(day.loss_date)
+            age = part.change.last_day - day.loss_date
+            reason = (day.state, day.problem, age < timedelta(days=ANSWERED_DAYS))
+            reasons.setdefault(reason, []).append(day.loss_date)
     notes = [
-        _day_note(state, problem, days, part)
-        for (state, problem), days in sorted(
+        _day_note(
+            state, problem, days, app=_app_meant(part, report, days), askable=askable
+        )
+        for (state, problem, askable), days in sorted(
             reasons.items(), key=lambda item: (_state_rank(item[0][0]), item[1])
         )
     ]
@@ -430,7 +429,7 @@ def note_days(part: AppReport) -> tuple[DayNote, ...]:
                 "Still rising",
                 days_in_words(young),
                 "",
-                "receipts come in for days, so these counts grow",
+                "receipts come in for days, so these counts will grow",
                 "",
                 needs_person=False,
             )
@@ -438,23 +437,40 @@ def note_days(part: AppReport) -> tuple[DayNote, ...]:
     return tuple(notes)
 
 
+def _app_meant(part: AppReport, report: Report, days: Sequence[date]) -> str | None:
+    """The part's app; of all together the one whose days they are, if it is one."""
+    if part.app is not None:
+        return part.app
+    apps = {
+        one.app
+        for one in report.apps
+        for day in one.days
+        if one.app and day.loss_date in days and day.state not in DONE_STATES
+    }
+    return apps.pop() if len(apps) == 1 and not report.left_out else None
+
+
 def _day_note(
-    state: str, problem: str, days: Sequence[date], part: AppReport
+    state: str, problem: str, days: Sequence[date], *, app: str | None, askable: bool
 ) -> DayNote:
-    app = f" --app {shlex.quote(part.app)}" if part.app else ""
+    option = f" --app {shlex.quote(app)}" if app else ""
+    load = f"pushloss load {days[0]} {days[-1]}{option} --missing"
     hint, command = {
         "held": (
-            "an answer without rows came, the rows stay; to apply it:",
-            f"pushloss accept {days[-1]}{app or ' --app NAME'}",
+            "an answer without rows came, the rows stay; to apply it",
+            f"pushloss accept {days[-1]}{option or ' --app NAME'}",
         ),
-        "refused": ("mend it, then:", _missing_command(days, app)),
-        "failed": ("to ask again:", _missing_command(days, app)),
-        "never asked": ("to ask:", _missing_command(days, app)),
-        "expired": ("the API has forgotten this", ""),
+        "refused": ("mend it, then ask again", load),
+        "failed": ("ask again", load),
+        "never asked": ("ask", load),
+        "expired": ("the API has forgotten it", ""),
     }.get(state, ("", ""))
+    if command == load and not askable:
+        hint, command = f"too old to ask: the API tells of {ANSWERED_DAYS} days", ""
     return DayNote(
         state_name(state),
         days_in_words(days),
+        # The state stands in front already.
         _without_state(problem, state),
         hint,
         command,
@@ -469,10 +485,6 @@ def _without_state(problem: str, state: str) -> str:
         for one in problem.split("; ")
     )
     return "; ".join(" ".join(one.split()) for one in told)
-
-
-def _missing_command(days: Sequence[date], app: str) -> str:
-    return f"pushloss load {days[0]} {days[-1]}{app} --missing"
 
 
 def _state_rank(state: str) -> int:
@@ -508,7 +520,7 @@ def tell_incident(incident: Incident, *, with_app: bool) -> str:
 def _incident_subject(incident: Incident) -> str:
     code = incident.code
     if code.err_code:
-        return code_name(code)
+        return code_in_sentence(code)
     if code.platform:
         return f"All of {platform_name(code.platform)}"
     if code.stage:

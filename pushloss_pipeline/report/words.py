@@ -9,6 +9,8 @@ from pushloss_pipeline.report.model import Code
 NO_BREAK = "\u00a0"
 MINUS = "\u2212"
 EN_DASH = "\u2013"
+MANIFOLD = 9
+"""From such a share of before on, a rise is told as a multiple."""
 
 _STAGES = {
     "ready_to_send": "Before sending",
@@ -68,10 +70,15 @@ def percent(share: float) -> str:
 
 
 def signed_percent(change_count: int, before_count: int) -> str:
-    """How much a change is of what was before; empty where there was nothing."""
+    """How much a change is of what was before; empty where there was nothing.
+
+    +38 %, but ×120 where a percentage would only be a large number.
+    """
     if before_count == 0:
         return ""
     share = change_count / before_count
+    if share >= MANIFOLD:
+        return f"×{1 + share:,.0f}"
     text = _rounded(abs(share))
     if text == "0.0":
         return f"±0{NO_BREAK}%"
@@ -149,13 +156,18 @@ def event_name(event: str) -> str:
 
 
 def code_name(code: Code) -> str:
-    """APNs 403; before sending the stage is told, as all platforms share its codes."""
+    """APNs 403, with the platform alone where no code is given."""
     if not code.platform:
         return f"{code.err_code or 'losses'} of no platform"
     name = platform_name(code.platform)
-    if not code.err_code:
-        return name
-    name = f"{name}{NO_BREAK}{code.err_code}"
+    return f"{name} {code.err_code}" if code.err_code else name
+
+
+def code_in_sentence(code: Code) -> str:
+    """The same with its stage, where platforms share the codes of the stage."""
+    name = code_name(code)
+    if code.platform and code.err_code:
+        name = name.replace(" ", NO_BREAK)
     return f"{name} before sending" if code.stage == "ready_to_send" else name
 
 

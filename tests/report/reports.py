@@ -311,7 +311,7 @@ def _part(
         top_codes=top[:40],
         categories=_portions(top, "category"),
         owners=_portions(top, "owner"),
-        platform_days=_platform_days(names, dates, facts),
+        platform_days=_platform_days(names, dates[-28:], facts),
         events=_events(names, dates, facts),
         residuals=tuple(_residual(stage, now) for stage in (READY, POST)),
         anomalies=tuple(a for a in anomalies if a.app in names),
