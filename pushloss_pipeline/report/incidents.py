@@ -17,7 +17,7 @@ class Incident:
     number: int
     """1 is the newest."""
     lane: int
-    """Above the chart; incidents of the same days lie in different lanes."""
+    """Above the chart; marks of the same days lie in different lanes."""
     first_day: date
     last_day: date
     app: str
@@ -36,18 +36,19 @@ class Incident:
 def find_incidents(part: AppReport) -> tuple[Incident, ...]:
     """All incidents of a part, newest first."""
     merged = _merge(part.anomalies)
-    newest_first = sorted(merged, key=lambda i: (i.last_day, abs(i.excess_count)))
-    numbered = [
+    newest_first = sorted(
+        merged, key=lambda i: (i.last_day, abs(i.excess_count)), reverse=True
+    )
+    return tuple(
         replace(incident, number=number)
-        for number, incident in enumerate(reversed(newest_first), start=1)
-    ]
-    return tuple(_lay_out(numbered))
+        for number, incident in enumerate(newest_first, start=1)
+    )
 
 
 def marked_incidents(incidents: Sequence[Incident]) -> tuple[Incident, ...]:
-    """Those that the chart marks: the greatest, in the order given."""
+    """Those that the chart marks: the greatest, newest first, each in its lane."""
     greatest = sorted(incidents, key=lambda i: -abs(i.excess_count))[:SHOWN_INCIDENTS]
-    return tuple(incident for incident in incidents if incident in greatest)
+    return tuple(_lay_out(sorted(greatest, key=lambda i: i.number)))
 
 
 def _merge(anomalies: Iterable[Anomaly]) -> list[Incident]:

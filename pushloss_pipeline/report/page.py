@@ -227,5 +227,6 @@ def _first_action(part: AppReport, owner: str) -> str:
     """What the owner's greatest code asks for."""
     for top in part.top_codes:
         if top.code.owner == owner and top.code.action:
-            return f"{words.code_in_sentence(top.code)}: {words.in_sentence(top.code.action)}"
+            action = words.in_sentence(top.code.action)
+            return f"{words.code_in_sentence(top.code)}: {action}"
     return ""

@@ -45,8 +45,8 @@ FEW_CELLS_SHARE = 0.5
 """What the greatest three codes must make of the change to be called its cause."""
 MOST_OF_A_CELL = 0.8
 """What one app must make of a cell's change to be named."""
-BASELINE_DAYS = 21
-"""With fewer known days no weekday has a usual range."""
+BASELINE_DAYS = 29
+"""A day is held against 4 same weekdays: with fewer known days none is usual."""
 ANSWERED_DAYS = 7
 """The API tells of so many days back."""
 NEEDS_A_PERSON = ("failed", "refused", "held")
@@ -149,13 +149,13 @@ def _nothing_to_compare(part: AppReport, total: Total) -> Headline:
         else ()
     )
     reason = (
-        "no app has known days on both sides"
+        "no day is known on both sides"
         if any(day.lost_count is not None for day in before)
         else f"of the {_days(total.wanted_days)} before none is known"
     )
     return Headline(
         f"{lost} lost on {span_name(total.first_day, total.last_day)}. There is "
-        f"nothing to compare with yet: {reason}.",
+        f"nothing to compare with yet: {reason}."
     )
 
 
@@ -172,12 +172,10 @@ class _Comparison:
         self.before_words = f"the {_days(report.period_days)} before"
 
     def headline(self) -> Headline:
-        change = self.change
-        falling = change.change_count < 0
         sentence, causes = self._sentence()
         return Headline(
             sentence,
-            next_steps=() if falling else _next_steps(cell.code for cell in causes),
+            next_steps=_next_steps(cell.code for cell in causes),
             caveats=(*self._known_caveat(), *self._young_caveat()),
         )
 
@@ -207,8 +205,10 @@ class _Comparison:
         change = self.change
         share = signed_percent(change.change_count, change.before_count)
         sentence = (
-            "Losses hardly changed: "
-            f"{signed(change.change_count)} ({share}) against {self.before_words}."
+            f"Losses hardly changed: {signed(change.change_count)} ({share}) against "
+            f"{self.before_words}."
+            if change.change_count
+            else f"Losses are the same as on {self.before_words}."
         )
         hidden, causes = self._hidden_incident()
         if hidden:
@@ -232,11 +232,9 @@ class _Comparison:
         for cell in sorted(rises, key=lambda cell: -cell.change_count):
             days = self._incident_days(cell, self.change.first_day)
             if days:
-                told = _dashed((self._name_and_change(cell), _meaning(cell.code)))
-                words = days_in_words(days)
-                return f" Yet one code left its usual range on {words}: {told}.", (
-                    cell,
-                )
+                left = f"left its usual range on {days_in_words(days)}"
+                told = (self._name_and_change(cell), _meaning(cell.code), left)
+                return f" Yet {_dashed(told)}.", (cell,)
         return "", ()
 
     def _reason(self) -> tuple[str, Sequence[CodeChange]]:
@@ -252,15 +250,12 @@ class _Comparison:
         if first_share > 1:
             return f"all of the {noun} is {self._tell_and_rest(first)}", (first,)
         if first_share >= ONE_CELL_SHARE:
-            return (
-                f"{percent(first_share)} of the {noun} is {self._tell(first)}",
-                (first,),
-            )
+            return f"{_part_of(first_share, noun)} is {self._tell(first)}", (first,)
         names = listed([self._name_and_change(cell) for cell in few])
         if few_share > 1:
             return f"all of the {noun} is {names}, while others {_other(first)}", few
         if few_share >= FEW_CELLS_SHARE:
-            return f"{percent(few_share)} of the {noun} is {names}", few
+            return f"{_part_of(few_share, noun)} is {names}", few
         spread = counted(len(same_way), "code")
         foremost = self._name_and_change(first)
         return f"the {noun} is spread over {spread}, foremost {foremost}", (first,)
@@ -274,12 +269,8 @@ class _Comparison:
         return _dashed((self._name(cell), _meaning(cell.code), self._when(cell)))
 
     def _name(self, cell: CodeChange) -> str:
-        app = self._app_behind(cell)
-        return (
-            f"{code_in_sentence(cell.code)} at {app}"
-            if app
-            else code_in_sentence(cell.code)
-        )
+        name, app = code_in_sentence(cell.code), self._app_behind(cell)
+        return f"{name} at {app}" if app else name
 
     def _name_and_change(self, cell: CodeChange) -> str:
         return f"{self._name(cell)} ({signed(cell.change_count)})"
@@ -345,6 +336,10 @@ def _meaning(code: Code) -> str:
 
 def _dashed(parts: Iterable[str]) -> str:
     return f"{NO_BREAK}{EN_DASH} ".join(filter(None, parts))
+
+
+def _part_of(share: float, noun: str) -> str:
+    return f"all of the {noun}" if share == 1 else f"{percent(share)} of the {noun}"
 
 
 def _other(cell: CodeChange) -> str:
@@ -500,8 +495,8 @@ def tell_incidents(part: AppReport) -> str:
     known = sum(day.lost_count is not None for day in part.days)
     if known < BASELINE_DAYS:
         return (
-            "What is usual cannot be told yet: each weekday needs some weeks of known "
-            f"days behind it, and {counted(known, 'day')} "
+            "What is usual cannot be told yet: a day is held against the same weekday "
+            f"of at least 4 weeks before, and {counted(known, 'day')} "
             f"{'is' if known == 1 else 'are'} known."
         )
     return "No count left its usual range."

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from pushloss_pipeline.report.model import Code
 
@@ -80,7 +80,7 @@ def signed_percent(change_count: int, before_count: int) -> str:
     if share >= MANIFOLD:
         return f"×{1 + share:,.0f}"
     text = _rounded(abs(share))
-    if text == "0.0":
+    if text in ("0", "0.0"):
         return f"±0{NO_BREAK}%"
     return f"{'+' if share > 0 else MINUS}{text}{NO_BREAK}%"
 
@@ -210,7 +210,7 @@ def days_in_words(days: Iterable[date]) -> str:
         _without_month(first, last)
         if following and _in_one_month(first, following[0])
         else span_name(first, last)
-        for (first, last), following in zip(spans, [*spans[1:], None], strict=True)
+        for (first, last), following in zip_longest(spans, spans[1:])
     ]
     return listed(parts)
 
