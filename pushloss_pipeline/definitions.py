@@ -1,5 +1,7 @@
 """What Dagster loads: collects, decides nothing."""
 
+import warnings
+
 import dagster as dg
 
 from pushloss_pipeline.defs.assets import (
@@ -21,10 +23,13 @@ def build_definitions(
 ) -> dg.Definitions:
     """All definitions for one configuration; `listener` hears of every outcome."""
     daily = daily_partitions(settings)
-    return dg.Definitions(
-        assets=dg.with_source_code_references(
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # code references
+        assets = dg.with_source_code_references(
             [load_asset(daily, pool=pool), warehouse, push_loss_report]
-        ),
+        )
+    return dg.Definitions(
+        assets=assets,
         jobs=[load_job, replay_job],
         schedules=[daily_schedule(settings, utc_now)],
         resources={RESOURCE: pushloss_resource(settings, listener)},

@@ -111,6 +111,7 @@ def test_dagster_keeps_off_the_terminal(site: Site) -> None:
         "✗",
         "1",
         "warehouse:",
+        "report:",
     ]
     assert ended.err.strip() == ""
 

@@ -107,11 +107,15 @@ class Ledger:
                 self._report_good(day)
             else:
                 self._report_bad(day)
-        if LOSSES in self._assets and self._is_complete and not self._is_run_good:
+        if LOSSES in self._assets and self._is_complete and not self._report_follows():
             self._write_report()
 
+    def _report_follows(self) -> bool:
+        """Whether a later step of the run writes it: a bad day skips all later ones."""
+        layer = self._context.job_def.asset_layer
+        return self._is_run_good and REPORT in layer.selected_asset_keys
+
     def _write_report(self) -> None:
-        """A bad day skips all that follows the step; the report is what tells of it."""
         try:
             written = write_report(self.parts)
         except PushLossError as problem:

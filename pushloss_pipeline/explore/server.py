@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -23,6 +24,7 @@ def serve(port: int, *, on_ready: Callable[[str], None]) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
+            listener.listen()  # who calls before all is loaded waits for the answer
         except OSError as problem:
             raise UsageError(
                 f"port {port} cannot be used: {problem.strerror}; try --port 0"
@@ -31,4 +33,5 @@ def serve(port: int, *, on_ready: Callable[[str], None]) -> None:
         application = notebook.with_app(path="", root=str(NOTEBOOK)).build()
         on_ready(f"http://127.0.0.1:{listener.getsockname()[1]}")
         server = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
-        server.run([listener])
+        with suppress(KeyboardInterrupt):  # raised anew when all is closed
+            server.run([listener])

@@ -107,7 +107,7 @@ def test_a_backfill_of_a_week_is_one_run(site: Site) -> None:
 
     nodes = {node["assetKey"]["path"][0]: node for node in defined["assetNodes"]}
     (repository,) = defined["repositoriesOrError"]["nodes"]
-    assert set(nodes) == {*DAY_ASSETS, "warehouse"}
+    assert set(nodes) == {*DAY_ASSETS, "warehouse", "push_loss_report"}
     assert nodes["push_loss"]["partitionKeys"][-7:] == days
     assert len(nodes["push_loss"]["assetChecksOrError"]["checks"]) == len(CHECKS)
     assert repository["schedules"] == [SCHEDULE]
