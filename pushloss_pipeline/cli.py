@@ -219,8 +219,11 @@ def report(
         pushloss report --output push_loss.html
     """
     from pushloss_pipeline.reporting import write_report
+    from pushloss_pipeline.steps import publish
 
-    written = write_report(_open(), output)
+    parts = _open()
+    publish(parts)  # a change of views or of error_codes.csv shows without a load
+    written = write_report(parts, output)
     _say(escape(written.headline))
     _say(f"report: {escape(str(written.path))}")
 
@@ -274,8 +277,9 @@ def explore(
         pushloss explore --port 8092
     """
     from pushloss_pipeline.explore.server import serve as serve_explorer
+    from pushloss_pipeline.steps import publish
 
-    _open().warehouse.query("select 1")  # without a warehouse there is nothing to see
+    publish(_open())
 
     def announce(url: str) -> None:
         print(url)

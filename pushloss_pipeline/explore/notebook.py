@@ -25,6 +25,8 @@ def _():
 @app.cell
 def _(ask, mo):
     names = [row["app"] for row in ask("select app from apps order by app")]
+    newest = ask("select max(loss_date) as day from push_loss_days")[0]["day"]
+    mo.stop(newest is None, mo.md("Nothing is loaded yet: run `pushloss load`."))
     chosen_app = mo.ui.dropdown(names, value=names[0], label="App")
     chosen_days = mo.ui.slider(7, 365, value=28, label="Days", show_value=True)
     chosen_view = mo.ui.dropdown(
