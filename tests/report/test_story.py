@@ -91,16 +91,16 @@ SENTENCES = {
     "one code without a known incident": (
         [CodeChange(APNS_403, 100, 1100), CodeChange(XIAOMI_16, 400, 500)],
         (
-            "Losses rose by 1,100 (+220 %) against the 7 days before; 91 % of the rise is "
-            "APNs 403 – certificate or provider token rejected."
+            "Losses rose by 1,100 (+220 %) against the 7 days before; 91 % of the "
+            "rise is APNs 403 – certificate or provider token rejected."
         ),
     ),
     "a code rises by more than the whole": (
         [CodeChange(APNS_403, 0, 1500), CodeChange(XIAOMI_16, 2000, 1500)],
         (
-            "Losses rose by 1,000 (+50 %) against the 7 days before; all of the rise is "
-            "APNs 403 (+1,500) – certificate or provider token rejected, while others fell "
-            "by 500."
+            "Losses rose by 1,000 (+50 %) against the 7 days before; all of the rise "
+            "is APNs 403 (+1,500) – certificate or provider token rejected, while "
+            "others fell by 500."
         ),
     ),
     "several codes": (
@@ -110,50 +110,50 @@ SENTENCES = {
             CodeChange(VIVO_10070, 800, 1050),
         ],
         (
-            "Losses rose by 1,000 (+100 %) against the 7 days before; all of the rise is "
-            "APNs 403 (+400), Xiaomi 16 (+350) and vivo 10070 (+250)."
+            "Losses rose by 1,000 (+100 %) against the 7 days before; all of the rise"
+            " is APNs 403 (+400), Xiaomi 16 (+350) and vivo 10070 (+250)."
         ),
     ),
     "many codes": (
         [CodeChange(a_code(err_code=str(n)), 100, 110 + n) for n in range(9)],
         (
-            "Losses rose by 126 (+14 %) against the 7 days before; the rise is spread over "
-            "9 codes, foremost APNs 8 (+18)."
+            "Losses rose by 126 (+14 %) against the 7 days before; the rise is spread"
+            " over 9 codes, foremost APNs 8 (+18)."
         ),
     ),
     "many times as much": (
         [CodeChange(APNS_403, 100, 12_000)],
         (
-            "Losses rose by 11,900 (×120) against the 7 days before; all of the rise is "
-            "APNs 403 – certificate or provider token rejected."
+            "Losses rose by 11,900 (×120) against the 7 days before; all of the rise "
+            "is APNs 403 – certificate or provider token rejected."
         ),
     ),
     "from nothing": (
         [CodeChange(APNS_403, 0, 12)],
         (
-            "Losses rose by 12 against the 7 days before, which had none; all of the rise is "
-            "APNs 403 – certificate or provider token rejected."
+            "Losses rose by 12 against the 7 days before, which had none; all of the "
+            "rise is APNs 403 – certificate or provider token rejected."
         ),
     ),
     "of no platform": (
         [CodeChange(NO_PLATFORM, 100, 200)],
         (
-            "Losses rose by 100 (+100 %) against the 7 days before; all of the rise is "
-            "-1 of no platform."
+            "Losses rose by 100 (+100 %) against the 7 days before; all of the rise "
+            "is -1 of no platform."
         ),
     ),
     "a code before sending": (
         [CodeChange(a_code("huawei", "-2", stage="ready_to_send", meaning=""), 10, 90)],
         (
-            "Losses rose by 80 (+800 %) against the 7 days before; all of the rise is "
-            "Huawei -2 before sending – a code the catalogue does not hold."
+            "Losses rose by 80 (+800 %) against the 7 days before; all of the rise is"
+            " Huawei -2 before sending – a code the catalogue does not hold."
         ),
     ),
     "a fall": (
         [CodeChange(APNS_403, 1000, 100), CodeChange(XIAOMI_16, 1000, 950)],
         (
-            "Losses fell by 950 (−48 %) against the 7 days before; 95 % of the fall is "
-            "APNs 403 – certificate or provider token rejected."
+            "Losses fell by 950 (−48 %) against the 7 days before; 95 % of the fall "
+            "is APNs 403 – certificate or provider token rejected."
         ),
     ),
     "no change": (
@@ -167,8 +167,8 @@ SENTENCES = {
     "no change of the sum": (
         [CodeChange(APNS_403, 100, 5000), CodeChange(XIAOMI_16, 9900, 5000)],
         (
-            "Losses are the same as on the 7 days before. Beneath that, "
-            "APNs 403 rose by 4,900 and Xiaomi 16 fell by 4,900."
+            "Losses are the same as on the 7 days before. Beneath that, APNs 403 rose"
+            " by 4,900 and Xiaomi 16 fell by 4,900."
         ),
     ),
     "no losses": ([], "No losses, and none on the 7 days before."),
