@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 from pydantic import Field
 
+from pushloss_pipeline.adapters.sql_files import read_statements
 from pushloss_pipeline.defs.checks import check_specs
 from pushloss_pipeline.defs.ledger import (
     LOSSES,
@@ -18,7 +19,12 @@ from pushloss_pipeline.defs.ledger import (
 from pushloss_pipeline.defs.partitions import days_of
 from pushloss_pipeline.defs.resources import PushLoss
 from pushloss_pipeline.domain.errors import PushLossError
-from pushloss_pipeline.domain.tables import PUSH_LOSS, PUSH_LOSS_RESPONSES, Table
+from pushloss_pipeline.domain.tables import (
+    PUBLISHED_TABLES,
+    PUSH_LOSS,
+    PUSH_LOSS_RESPONSES,
+    Table,
+)
 from pushloss_pipeline.reporting import write_report
 from pushloss_pipeline.steps import load_days, publish, replay_days
 
@@ -136,8 +142,21 @@ def warehouse(
             "dagster/row_count": published.push_loss_rows,
             "changed app days": published.changed_days,
             "file": dg.MetadataValue.path(pushloss.parts.warehouse.path),
+            "tables and views": dg.MetadataValue.md(_contents()),
         }
     )
+
+
+def _contents() -> str:
+    """What the file holds, as a table for people."""
+    told = [(table.name, table.doc, table.grain) for table in PUBLISHED_TABLES]
+    told += [
+        (statement.name, statement.about, statement.labels["Grain"])
+        for kind in ("views", "macros")
+        for statement in read_statements(kind)
+    ]
+    rows = "".join(f"| `{name}` | {about} | {grain} |\n" for name, about, grain in told)
+    return f"| name | what it tells | grain |\n|---|---|---|\n{rows}"
 
 
 @dg.asset(
