@@ -11,7 +11,7 @@ from typing import Any
 
 import vl_convert
 from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pushloss_pipeline.report import charts, incidents, story, words
 from pushloss_pipeline.report.model import AppReport, CodeChange, Report
@@ -161,7 +161,13 @@ def _template() -> Template:
             "days_in_words",
         )
     }
+    environment.filters["breakable"] = _breakable
     return environment.from_string(_own_file("page.html.j2"))
+
+
+def _breakable(text: str) -> Markup:
+    """A code in capitals may go on the next line after an underscore."""
+    return escape(text).replace("_", Markup("_<wbr>"))
 
 
 def _part(number: int, part: AppReport, report: Report) -> Part:

@@ -392,7 +392,7 @@ def _is_whole(day: DayFigures) -> bool:
 def tell_days(part: AppReport) -> str:
     """How many days are known."""
     known = sum(map(_is_whole, part.days))
-    of_all = "" if part.app else " of all apps"
+    of_all = "" if part.app else " for all apps"
     if known == len(part.days):
         return "The day is known." if known == 1 else f"All {known} days are known."
     if not any(day.lost_count is not None for day in part.days):
@@ -403,6 +403,8 @@ def tell_days(part: AppReport) -> str:
 
 def note_days(part: AppReport, report: Report) -> tuple[DayNote, ...]:
     """Days that are not what they should be, those that need a person first."""
+    if all(day.state == "never asked" for day in part.days):
+        return ()  # the headline says it all
     reasons: dict[tuple[str, str, bool], list[date]] = {}
     for day in part.days:
         if day.state not in DONE_STATES:

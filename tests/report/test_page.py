@@ -31,7 +31,7 @@ REPORTS = {
     "empty": an_empty_report,
     "quiet": a_report,
 }
-VOID = {"meta", "link", "br", "hr", "img", "input", "rect"}
+VOID = {"meta", "link", "br", "hr", "img", "input", "rect", "wbr"}
 
 
 class Reader(HTMLParser):
