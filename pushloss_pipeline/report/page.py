@@ -13,7 +13,15 @@ import vl_convert
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from pushloss_pipeline.report import charts, incidents, story, words
+from pushloss_pipeline.report import (
+    charts,
+    day_notes,
+    facts,
+    heat,
+    incidents,
+    story,
+    words,
+)
 from pushloss_pipeline.report.model import AppReport, CodeChange, Report
 
 SHOWN_ROWS = 10
@@ -44,7 +52,7 @@ class Part:
     name: str
     headline: story.Headline
     total: story.Total
-    day_notes: tuple[story.DayNote, ...]
+    day_notes: tuple[day_notes.DayNote, ...]
     incidents: tuple[incidents.Incident, ...]
     marked_numbers: frozenset[int]
     moved: tuple[CodeChange, ...]
@@ -52,7 +60,7 @@ class Part:
     """How many cells more, and their counts before and after."""
     apps_behind: tuple[str, ...]
     app_lines: tuple[AppLine, ...]
-    heat: charts.HeatMap
+    heat: heat.HeatMap
 
     @property
     def is_known(self) -> bool:
@@ -65,7 +73,7 @@ def render(report: Report) -> str:
     style = _own_file("style.css")
     scripts = (_vega(), _own_file("page.js"))
     parts = [_part(number, part, report) for number, part in enumerate(report.apps)]
-    return _template().render(
+    page = _template().render(
         report=report,
         parts=parts,
         style=Markup(style),  # noqa: S704 - our own file
@@ -73,6 +81,7 @@ def render(report: Report) -> str:
         data=_embedded(_data(report.apps)),
         policy=_policy(style, scripts),
     )
+    return page.lstrip()  # what stands between the template's macros
 
 
 def _policy(style: str, scripts: Sequence[str]) -> str:
@@ -126,21 +135,19 @@ def _template() -> Template:
     )
     environment.globals |= {
         "shown_rows": SHOWN_ROWS,
-        "heat_steps": charts.HEAT_STEPS,
         "bounds_in_words": _bounds_in_words,
         "first_action": _first_action,
         "span_name": words.span_name,
         "signed_percent": words.signed_percent,
         "counted": words.counted,
-        "tell_days": story.tell_days,
-        "tell_events": story.tell_events,
-        "tell_incident": story.tell_incident,
-        "tell_incidents": story.tell_incidents,
-        "tell_platforms": story.tell_platforms,
-        "tell_residual": story.tell_residual,
-        "tell_trend": story.tell_trend,
+        "tell_days": day_notes.tell_days,
+        "tell_events": facts.tell_events,
+        "tell_incident": facts.tell_incident,
+        "tell_incidents": facts.tell_incidents,
+        "tell_platforms": facts.tell_platforms,
+        "tell_residual": facts.tell_residual,
+        "tell_trend": facts.tell_trend,
         "state_told": charts.state_told,
-        "max": max,
         "abs": abs,
     }
     environment.filters |= {
@@ -158,7 +165,6 @@ def _template() -> Template:
             "short_day",
             "long_day",
             "sentence_case",
-            "days_in_words",
         )
     }
     environment.filters["breakable"] = _breakable
@@ -182,7 +188,7 @@ def _part(number: int, part: AppReport, report: Report) -> Part:
         name=part.app or "All apps",
         headline=story.tell_headline(part, report),
         total=story.find_total(part, report),
-        day_notes=story.note_days(part, report),
+        day_notes=day_notes.note_days(part, report),
         incidents=found,
         marked_numbers=frozenset(i.number for i in incidents.marked_incidents(found)),
         moved=tuple(moved),
@@ -195,7 +201,7 @@ def _part(number: int, part: AppReport, report: Report) -> Part:
         else None,
         apps_behind=tuple(story.app_behind(cell, part, report) for cell in moved),
         app_lines=tuple(_app_lines(report)) if part.app is None else (),
-        heat=charts.heat_map(part),
+        heat=heat.heat_map(part),
     )
 
 
@@ -212,10 +218,10 @@ def _app_lines(report: Report) -> Iterator[AppLine]:
             )
 
 
-def _bounds_in_words(heat: charts.HeatMap) -> list[str]:
+def _bounds_in_words(shades: heat.HeatMap) -> list[str]:
     """What each shade stands for: 0, 1-99, 100-199 …, 500 and more."""
-    begins = (1, *heat.bounds)
-    ends = (*(bound - 1 for bound in heat.bounds), None)
+    begins = (1, *shades.bounds)
+    ends = (*(bound - 1 for bound in shades.bounds), None)
     return [
         "0",
         *(

@@ -6,17 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pushloss_pipeline.report.incidents import Incident, find_incidents
+from pushloss_pipeline.report.day_notes import (
+    is_whole,
+)
 from pushloss_pipeline.report.model import (
-    DONE_STATES,
     AppReport,
     Change,
     Code,
     CodeChange,
-    CodeEvent,
-    DayFigures,
     Report,
-    Residual,
 )
 from pushloss_pipeline.report.words import (
     EN_DASH,
@@ -29,13 +27,10 @@ from pushloss_pipeline.report.words import (
     listed,
     number,
     percent,
-    platform_name,
     sentence_case,
     signed,
     signed_percent,
     span_name,
-    stage_name,
-    state_name,
 )
 
 STEADY_SHARE = 0.02
@@ -45,13 +40,6 @@ FEW_CELLS_SHARE = 0.5
 """What the greatest three codes must make of the change to be called its cause."""
 MOST_OF_A_CELL = 0.8
 """What one app must make of a cell's change to be named."""
-BASELINE_DAYS = 29
-"""A day is held against 4 same weekdays: with fewer known days none is usual."""
-ANSWERED_DAYS = 7
-"""The API tells of so many days back."""
-NEEDS_A_PERSON = ("failed", "refused", "held")
-
-_STATE_ORDER = (*NEEDS_A_PERSON, "expired", "never asked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +73,6 @@ class Total:
     wanted_days: int
 
 
-@dataclass(frozen=True, slots=True)
-class DayNote:
-    """Days that are not what they should be, for one reason."""
-
-    title: str
-    days: str
-    problem: str
-    hint: str
-    command: str
-    needs_person: bool
-
-
 def find_total(part: AppReport, report: Report) -> Total:
     """What the last days lost, over those that are known."""
     days = part.days[-report.period_days :]
@@ -106,7 +82,7 @@ def find_total(part: AppReport, report: Report) -> Total:
         lost_count=sum(known) if known else None,
         first_day=last_day - timedelta(days=report.period_days - 1),
         last_day=last_day,
-        whole_days=sum(map(_is_whole, days)),
+        whole_days=sum(map(is_whole, days)),
         wanted_days=report.period_days,
     )
 
@@ -213,10 +189,8 @@ class _Comparison:
         hidden, causes = self._hidden_incident()
         if hidden:
             return sentence + hidden, causes
-        rise = max(change.cells, key=lambda cell: cell.change_count, default=None)
-        fall = min(change.cells, key=lambda cell: cell.change_count, default=None)
-        if rise is None or fall is None:
-            return sentence, ()
+        rise = max(change.cells, key=lambda cell: cell.change_count)
+        fall = min(change.cells, key=lambda cell: cell.change_count)
         worth_telling = 2 * STEADY_SHARE * change.before_count
         if min(rise.change_count, -fall.change_count) < worth_telling:
             return sentence, ()
@@ -382,228 +356,3 @@ def app_behind(cell: CodeChange, part: AppReport, report: Report) -> str:
 
 def _key(code: Code) -> tuple[str, str, str]:
     return code.stage, code.platform, code.err_code
-
-
-def _is_whole(day: DayFigures) -> bool:
-    """Whether the counts are all there; a held day keeps those it had."""
-    return day.lost_count is not None and day.state in (*DONE_STATES, "held")
-
-
-def tell_days(part: AppReport) -> str:
-    """How many days are known."""
-    known = sum(map(_is_whole, part.days))
-    of_all = "" if part.app else " for all apps"
-    if known == len(part.days):
-        return "The day is known." if known == 1 else f"All {known} days are known."
-    if not any(day.lost_count is not None for day in part.days):
-        return f"None of the {counted(len(part.days), 'day')} is known."
-    verb = "is" if known == 1 else "are"
-    return f"{known} of {counted(len(part.days), 'day')} {verb} known{of_all}."
-
-
-def note_days(part: AppReport, report: Report) -> tuple[DayNote, ...]:
-    """Days that are not what they should be, those that need a person first."""
-    if all(day.state == "never asked" for day in part.days):
-        return ()  # the headline says it all
-    reasons: dict[tuple[str, str, bool], list[date]] = {}
-    for day in part.days:
-        if day.state not in DONE_STATES:
-            age = part.change.last_day - day.loss_date
-            reason = (day.state, day.problem, age < timedelta(days=ANSWERED_DAYS))
-            reasons.setdefault(reason, []).append(day.loss_date)
-    notes = [
-        _day_note(
-            state, problem, days, app=_app_meant(part, report, days), askable=askable
-        )
-        for (state, problem, askable), days in sorted(
-            reasons.items(), key=lambda item: (_state_rank(item[0][0]), item[1])
-        )
-    ]
-    young = [d.loss_date for d in part.days if d.is_young and d.lost_count is not None]
-    if young:
-        notes.append(
-            DayNote(
-                "Still rising",
-                days_in_words(young),
-                "",
-                "receipts come in for days, so these counts will grow",
-                "",
-                needs_person=False,
-            )
-        )
-    return tuple(notes)
-
-
-def _app_meant(part: AppReport, report: Report, days: Sequence[date]) -> str | None:
-    """The part's app; of all together the one whose days they are, if it is one."""
-    if part.app is not None:
-        return part.app
-    apps = {
-        one.app
-        for one in report.apps
-        for day in one.days
-        if one.app and day.loss_date in days and day.state not in DONE_STATES
-    }
-    return apps.pop() if len(apps) == 1 and not report.left_out else None
-
-
-def _day_note(
-    state: str, problem: str, days: Sequence[date], *, app: str | None, askable: bool
-) -> DayNote:
-    option = f" --app {shlex.quote(app)}" if app else ""
-    load = f"pushloss load {days[0]} {days[-1]}{option} --missing"
-    hint, command = {
-        "held": (
-            "an answer without rows came, the rows stay; to apply it",
-            f"pushloss accept {days[-1]}{option or ' --app NAME'}",
-        ),
-        "refused": ("mend it, then ask again", load),
-        "failed": ("ask again", load),
-        "never asked": ("ask", load),
-        "expired": ("the API has forgotten it", ""),
-    }.get(state, ("", ""))
-    if command == load and not askable:
-        hint, command = f"too old to ask: the API tells of {ANSWERED_DAYS} days", ""
-    return DayNote(
-        state_name(state),
-        days_in_words(days),
-        # The state stands in front already.
-        _without_state(problem, state),
-        hint,
-        command,
-        needs_person=state in NEEDS_A_PERSON,
-    )
-
-
-def _without_state(problem: str, state: str) -> str:
-    """The problems without the state, which stands in front already."""
-    told = (
-        one.removeprefix(state).replace(f": {state}", ": ", 1).strip(": ")
-        for one in problem.split("; ")
-    )
-    return "; ".join(" ".join(one.split()) for one in told)
-
-
-def _state_rank(state: str) -> int:
-    return _STATE_ORDER.index(state) if state in _STATE_ORDER else len(_STATE_ORDER)
-
-
-def tell_incidents(part: AppReport) -> str:
-    """How many counts left their usual range, or why none is told."""
-    incidents = find_incidents(part)
-    if incidents:
-        verb = "count left its" if len(incidents) == 1 else "counts left their"
-        return f"{len(incidents)} {verb} usual range:"
-    known = sum(day.lost_count is not None for day in part.days)
-    if known < BASELINE_DAYS:
-        return (
-            "What is usual cannot be told yet: a day is held against the same weekday "
-            f"of at least 4 weeks before, and {counted(known, 'day')} "
-            f"{'is' if known == 1 else 'are'} known."
-        )
-    return "No count left its usual range."
-
-
-def tell_incident(incident: Incident, *, with_app: bool) -> str:
-    """APNs 403 at shop: 41,203 where 120 are usual."""
-    subject = _incident_subject(incident)
-    if with_app:
-        subject = f"{subject} at {incident.app}"
-    verb = "is" if incident.expected_count == 1 else "are"
-    usual = number(incident.expected_count) if incident.expected_count else "none"
-    return f"{subject}: {number(incident.lost_count)} where {usual} {verb} usual"
-
-
-def _incident_subject(incident: Incident) -> str:
-    code = incident.code
-    if code.err_code:
-        return code_in_sentence(code)
-    if code.platform:
-        return f"All of {platform_name(code.platform)}"
-    if code.stage:
-        return f"All losses {stage_name(code.stage).lower()}"
-    return "All losses"
-
-
-def tell_trend(part: AppReport) -> str:
-    """The main fact of the chart of days."""
-    known = [day for day in part.days if day.lost_count is not None]
-    if not known:
-        return "No day is known."
-    highest = max(known, key=_lost)
-    lowest = min(known, key=_lost)
-    unknown = len(part.days) - len(known)
-    gaps = f" {counted(unknown, 'day')} not known." if unknown else ""
-    return (
-        f"Lost messages per day and stage, "
-        f"{span_name(part.days[0].loss_date, part.days[-1].loss_date)}: most on "
-        f"{day_name(highest.loss_date)} ({number(_lost(highest))}), fewest on "
-        f"{day_name(lowest.loss_date)} ({number(_lost(lowest))}).{gaps}"
-    )
-
-
-def _lost(day: DayFigures) -> int:
-    return day.lost_count or 0
-
-
-def tell_platforms(part: AppReport) -> str:
-    """The main fact of the heat map."""
-    totals: Counter[str] = Counter()
-    for cell in part.platform_days:
-        totals[cell.platform] += cell.lost_count
-    if not totals:
-        return "No platform lost anything on a known day."
-    whole = sum(totals.values())
-    if not whole:
-        return "No platform lost anything on a known day."
-    first, lost_count = totals.most_common(1)[0]
-    peak = max(part.platform_days, key=lambda cell: cell.lost_count)
-    return (
-        f"{platform_name(first)} lost most over all these days, "
-        f"{percent(lost_count / whole)}. The highest single day is "
-        f"{platform_name(peak.platform)} on {day_name(peak.loss_date)} with "
-        f"{number(peak.lost_count)}."
-    )
-
-
-def tell_events(events: Sequence[CodeEvent]) -> str:
-    """How many codes came, came back or went."""
-    if not events:
-        return "No code is new, came back or vanished."
-    kinds = Counter(event.event for event in events)
-    told = [
-        f"{counted(kinds[event], 'code')} {words}"
-        if not position
-        else f"{kinds[event]} {words}"
-        for position, (event, words) in enumerate(
-            (event, words)
-            for event, words in (
-                ("first_seen", "met for the first time"),
-                ("returned", "back after a time without"),
-                ("vanished", "gone"),
-            )
-            if kinds[event]
-        )
-    ]
-    return f"{sentence_case(listed(told))}."
-
-
-def tell_residual(residual: Residual) -> str:
-    """What of a stage no platform explains."""
-    stage = stage_name(residual.stage)
-    overall = number(residual.overall_count)
-    platforms = number(residual.platform_count)
-    rest = residual.residual_count
-    if rest == 0:
-        return f"{stage}: all {overall} overall losses are put down to a platform."
-    if rest < 0:
-        return (
-            f"{stage}: platforms tell of {platforms}, {number(-rest)} more than the "
-            f"{overall} overall."
-        )
-    verb = "is" if rest == 1 else "are"
-    return (
-        f"{stage}: of {overall} overall losses, platforms tell of {platforms}; "
-        f"{number(rest)} ({percent(rest / residual.overall_count)}) {verb} put down "
-        "to none."
-    )

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pushloss_pipeline.report.charts import chart_specs, heat_map
+from pushloss_pipeline.report.charts import chart_specs
+from pushloss_pipeline.report.heat import heat_map
 from pushloss_pipeline.report.model import AppReport, PlatformDay, Report
 from pushloss_pipeline.report.page import render
 from tests.report.reports import (

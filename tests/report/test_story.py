@@ -6,6 +6,15 @@ from datetime import date, timedelta
 
 import pytest
 
+from pushloss_pipeline.report.day_notes import note_days, tell_days
+from pushloss_pipeline.report.facts import (
+    tell_events,
+    tell_incident,
+    tell_incidents,
+    tell_platforms,
+    tell_residual,
+    tell_trend,
+)
 from pushloss_pipeline.report.incidents import find_incidents, marked_incidents
 from pushloss_pipeline.report.model import (
     AppReport,
@@ -15,19 +24,7 @@ from pushloss_pipeline.report.model import (
     PlatformDay,
     Residual,
 )
-from pushloss_pipeline.report.story import (
-    Headline,
-    NextStep,
-    note_days,
-    tell_days,
-    tell_events,
-    tell_headline,
-    tell_incident,
-    tell_incidents,
-    tell_platforms,
-    tell_residual,
-    tell_trend,
-)
+from pushloss_pipeline.report.story import Headline, NextStep, tell_headline
 from tests.report.reports import (
     LAST_DAY,
     a_change,
@@ -119,6 +116,19 @@ SENTENCES = {
         (
             "Losses rose by 126 (+14 %) against the 7 days before; the rise is spread"
             " over 9 codes, foremost APNs 8 (+18)."
+        ),
+    ),
+    "three codes by more than the whole": (
+        [
+            CodeChange(APNS_403, 0, 50),
+            CodeChange(XIAOMI_16, 0, 40),
+            CodeChange(VIVO_10070, 0, 30),
+            CodeChange(a_code("fcm", "1"), 100, 80),
+        ],
+        (
+            "Losses rose by 100 (+100 %) against the 7 days before; all of the rise "
+            "is APNs 403 (+50), Xiaomi 16 (+40) and vivo 10070 (+30), while others "
+            "fell."
         ),
     ),
     "many times as much": (
