@@ -9,26 +9,11 @@ from typing import Any
 
 import altair as alt
 
-from pushloss_pipeline.report.day_notes import (
-    NEEDS_A_PERSON,
-)
-from pushloss_pipeline.report.facts import (
-    tell_incident,
-)
-from pushloss_pipeline.report.heat import (
-    HEAT_STEPS,
-    HeatMap,
-    heat_map,
-)
-from pushloss_pipeline.report.incidents import (
-    find_incidents,
-    marked_incidents,
-)
-from pushloss_pipeline.report.model import (
-    DONE_STATES,
-    AppReport,
-    DayFigures,
-)
+from pushloss_pipeline.report.day_notes import needs_person
+from pushloss_pipeline.report.facts import tell_incident
+from pushloss_pipeline.report.heat import HEAT_STEPS, HeatMap, heat_map
+from pushloss_pipeline.report.incidents import find_incidents, marked_incidents
+from pushloss_pipeline.report.model import DONE_STATES, AppReport, DayFigures
 from pushloss_pipeline.report.words import (
     number,
     platform_name,
@@ -62,7 +47,7 @@ def chart_rows(part: AppReport) -> dict[str, dict[str, Any]]:
     if all(day.lost_count is None for day in part.days):
         return {}
     rows = {
-        "days": [_day_row(day) for day in part.days],
+        "days": [_day_row(day, part) for day in part.days],
         "stages": [row for day in part.days for row in _stage_rows(day)],
         "incidents": list(_incident_rows(part)),
     }
@@ -213,9 +198,9 @@ def _incident_marks() -> Iterator[alt.Chart]:
     )
 
 
-def _day_row(day: DayFigures) -> dict[str, Any]:
+def _day_row(day: DayFigures, part: AppReport) -> dict[str, Any]:
     ground = "known"
-    if day.state in NEEDS_A_PERSON:
+    if needs_person(day, part):
         ground = "needs a person"
     elif day.lost_count is None or day.state not in DONE_STATES:
         ground = "unknown"

@@ -5,17 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pushloss_pipeline.report.model import (
-    DONE_STATES,
-    AppReport,
-    DayFigures,
-    Report,
-)
-from pushloss_pipeline.report.words import (
-    counted,
-    days_in_words,
-    state_name,
-)
+from pushloss_pipeline.report.model import DONE_STATES, AppReport, DayFigures, Report
+from pushloss_pipeline.report.words import counted, days_in_words, state_name
 
 ANSWERED_DAYS = 7
 """The API tells of so many days back."""
@@ -41,6 +32,17 @@ def is_whole(day: DayFigures) -> bool:
     return day.lost_count is not None and day.state in (*DONE_STATES, "held")
 
 
+def needs_person(day: DayFigures, part: AppReport) -> bool:
+    """Whether somebody can still do something about the day."""
+    return day.state == "held" or (
+        day.state in NEEDS_A_PERSON and _is_askable(day, part)
+    )
+
+
+def _is_askable(day: DayFigures, part: AppReport) -> bool:
+    return part.change.last_day - day.loss_date < timedelta(days=ANSWERED_DAYS)
+
+
 def tell_days(part: AppReport) -> str:
     """How many days are known."""
     known = sum(map(is_whole, part.days))
@@ -60,8 +62,7 @@ def note_days(part: AppReport, report: Report) -> tuple[DayNote, ...]:
     reasons: dict[tuple[str, str, bool], list[date]] = {}
     for day in part.days:
         if day.state not in DONE_STATES:
-            age = part.change.last_day - day.loss_date
-            reason = (day.state, day.problem, age < timedelta(days=ANSWERED_DAYS))
+            reason = (day.state, day.problem, _is_askable(day, part))
             reasons.setdefault(reason, []).append(day.loss_date)
     notes = [
         _day_note(
@@ -123,7 +124,7 @@ def _day_note(
         _without_state(problem, state),
         hint,
         command,
-        needs_person=state in NEEDS_A_PERSON,
+        needs_person=state in NEEDS_A_PERSON and bool(command),
     )
 
 

@@ -3,16 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from pushloss_pipeline.report.incidents import (
-    Incident,
-    find_incidents,
-)
-from pushloss_pipeline.report.model import (
-    AppReport,
-    CodeEvent,
-    DayFigures,
-    Residual,
-)
+from pushloss_pipeline.report.incidents import Incident, find_incidents
+from pushloss_pipeline.report.model import AppReport, CodeEvent, DayFigures, Residual
 from pushloss_pipeline.report.words import (
     code_in_sentence,
     counted,

@@ -6,16 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pushloss_pipeline.report.day_notes import (
-    is_whole,
-)
-from pushloss_pipeline.report.model import (
-    AppReport,
-    Change,
-    Code,
-    CodeChange,
-    Report,
-)
+from pushloss_pipeline.report.day_notes import is_whole
+from pushloss_pipeline.report.model import AppReport, Change, Code, CodeChange, Report
 from pushloss_pipeline.report.words import (
     EN_DASH,
     NO_BREAK,

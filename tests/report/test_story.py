@@ -341,7 +341,7 @@ def test_each_bad_day_says_what_to_do(
     [note] = note_days(part, a_report(part))
 
     assert (note.hint, note.command) == (hint, command)
-    assert note.needs_person == (state != "expired")
+    assert note.needs_person == bool(command)
 
 
 def test_a_problem_is_told_without_its_state() -> None:
