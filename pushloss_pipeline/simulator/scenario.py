@@ -100,28 +100,48 @@ def demo_scenario(today: date, *, seed: int = 2026) -> Scenario:
         this_monday + timedelta(weeks=offset)
         for offset in range(-_INCIDENT_WEEKS, _INCIDENT_WEEKS + 1)
     )
-    return Scenario(seed, DEMO_APPS, tuple(_incident_of(monday) for monday in mondays))
+    incidents = [each for monday in mondays for each in _incidents_of(monday)]
+    return Scenario(seed, DEMO_APPS, tuple(incidents))
 
 
-def _incident_of(monday: date) -> Incident:
+def _incidents_of(monday: date) -> tuple[Incident, ...]:
     shop, chat = (app.sdk_app_id for app in DEMO_APPS)
     first_day, last_day = monday + timedelta(days=1), monday + timedelta(days=2)
     week_number = monday.toordinal() // 7
-    return (
-        Incident(
-            "expired APNs certificate",
-            shop,
-            first_day,
-            last_day,
-            1,
-            "403",
-            2500,
-            err_info="ExpiredProviderToken",
-        ),
-        Incident("vivo quota used up", chat, first_day, last_day, 7, "10070", 120),
-        Incident("tokens lost", chat, first_day, last_day, 3, "-2", 9, stage=READY),
-        Incident("FCM outage", shop, first_day, first_day, 4, "UNAVAILABLE", 300),
-    )[week_number % 4]
+    kind = week_number % 4
+    if kind == 0:
+        return (
+            Incident(
+                "expired APNs certificate",
+                shop,
+                first_day,
+                last_day,
+                1,
+                "403",
+                2500,
+                err_info="ExpiredProviderToken",
+            ),
+            # Too small for an alarm, and in no catalogue: to be met as a new code.
+            Incident(
+                "trial of another channel",
+                chat,
+                monday + timedelta(days=2),
+                monday + timedelta(days=9),
+                6,
+                "90210",
+                3,
+                err_info="channel closed",
+            ),
+        )
+    if kind == 1:
+        return (
+            Incident("vivo quota used up", chat, first_day, last_day, 7, "10070", 120),
+        )
+    if kind == 2:
+        return (
+            Incident("tokens lost", chat, first_day, last_day, 3, "-2", 9, stage=READY),
+        )
+    return (Incident("FCM outage", shop, first_day, first_day, 4, "UNAVAILABLE", 300),)
 
 
 def many_apps(count: int, seed: int) -> tuple[SimulatedApp, ...]:

@@ -6,9 +6,11 @@
 -- vanished: the first of at least 7 known days without it, where in the 7 known days
 -- before it was met on at least 5 and lost at least 20 messages; lost_count is that of
 -- the last day it was met. Rare codes, which come and go by chance, stay out.
--- While is_young, the vendor may still withdraw or add codes of the day.
+-- What a later answer withdrew counts as met before: a code that is told of young days
+-- only is not new every day. While is_young, codes may still be withdrawn or added.
 -- Grain: one row per sdk_app_id, stage, platform_id, err_code, event, loss_date.
--- Reads: push_loss (scope platform), push_loss_days, apps, error_codes.
+-- Reads: push_loss and push_loss_history (scope platform), push_loss_days, apps,
+--     error_codes.
 
 with known_days as (
 
@@ -126,6 +128,32 @@ events as (
         and met_count >= 5
         and preceding_count >= 20
 
+),
+
+-- met in an answer that another one replaced, since the day it was last met
+withdrawn as (
+
+    select distinct
+        events.sdk_app_id,
+        events.stage,
+        events.platform_id,
+        events.err_code,
+        events.event_number
+    from events
+    inner join known_days as days
+        on
+            events.sdk_app_id = days.sdk_app_id
+            and days.day_number > coalesce(events.previous_number, 0)
+            and days.day_number < events.event_number
+    inner join push_loss_history as history
+        on
+            events.sdk_app_id = history.sdk_app_id
+            and events.stage = history.stage
+            and events.platform_id = history.platform_id
+            and events.err_code = history.err_code
+            and days.loss_date = history.loss_date
+    where events.event <> 'vanished'
+
 )
 
 select
@@ -144,6 +172,14 @@ select
     days.is_young,
     events.err_count as lost_count
 from events
+anti join withdrawn
+    on
+        events.event <> 'vanished'
+        and events.sdk_app_id = withdrawn.sdk_app_id
+        and events.stage = withdrawn.stage
+        and events.platform_id = withdrawn.platform_id
+        and events.err_code = withdrawn.err_code
+        and events.event_number = withdrawn.event_number
 inner join known_days as days
     on
         events.sdk_app_id = days.sdk_app_id
