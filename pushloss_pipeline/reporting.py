@@ -1,7 +1,7 @@
 """The report of a warehouse: asks it, and writes the page."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pushloss_pipeline.adapters.sql_files import read_statement
 from pushloss_pipeline.domain.errors import StoreError
-from pushloss_pipeline.domain.window import last_complete_day
+from pushloss_pipeline.domain.window import askable_days, last_complete_day
 from pushloss_pipeline.report.model import (
     DONE_STATES,
     Anomaly,
@@ -124,6 +124,7 @@ def gather(parts: Parts) -> Report:
         },
         first=first,
         last=last,
+        askable=askable_days(settings.timezone, settings.retention_days, now),
     )
     names = found.apps()
     return Report(
@@ -151,10 +152,12 @@ class _Found:
         *,
         first: date,
         last: date,
+        askable: Collection[date],
     ) -> None:
         self._rows = rows
         self._first = first
         self._last = last
+        self._askable = askable
 
     def apps(self) -> list[str]:
         """Every app that has a day, those that lose most first."""
@@ -169,7 +172,9 @@ class _Found:
         """All that is told of one app, or of all together."""
         return AppReport(
             app=app,
-            days=_days(self._of_each("days", app), is_together=app is None),
+            days=_days(
+                self._of_each("days", app), self._askable, is_together=app is None
+            ),
             change=self._change(app),
             top_codes=_top_codes(self._of("codes", app)),
             categories=_portions(self._of("categories", app)),
@@ -216,22 +221,28 @@ class _Found:
         )
 
 
-def _days(rows: Sequence[Row], *, is_together: bool) -> tuple[DayFigures, ...]:
+def _days(
+    rows: Sequence[Row], askable: Collection[date], *, is_together: bool
+) -> tuple[DayFigures, ...]:
     by_day: dict[date, list[Row]] = defaultdict(list)
     for row in rows:
         by_day[row["loss_date"]].append(row)
     return tuple(
-        _day(day, some, is_together=is_together) for day, some in by_day.items()
+        _day(day, some, is_together=is_together, is_askable=day in askable)
+        for day, some in by_day.items()
     )
 
 
-def _day(day: date, rows: Sequence[Row], *, is_together: bool) -> DayFigures:
+def _day(
+    day: date, rows: Sequence[Row], *, is_together: bool, is_askable: bool
+) -> DayFigures:
     """One day of one app, or of all of them: what is known, and the worst state."""
     known = [row for row in rows if row["ready_to_send_count"] is not None]
     return DayFigures(
         loss_date=day,
         state=_worst([row["state"] for row in rows]),
         is_young=any(row["is_young"] for row in rows),
+        is_askable=is_askable,
         ready_to_send_count=sum(row["ready_to_send_count"] for row in known)
         if known
         else None,

@@ -108,8 +108,10 @@ def test_the_report_of_the_demo_names_the_planted_incident(demo: Parts):
     )
 
     assert (("shop", "apns", "403"),) == changed.rows
-    assert "APNs 403" in written.headline and "shop" in written.headline
-    assert "10 and 11 November" in written.headline
+    sentence = written.headline.replace("\N{NO-BREAK SPACE}", " ")
+    assert sentence.startswith("APNs 403 at shop (+8,046) – certificate or signing")
+    assert "left its usual range on 10 and 11 November, while" in sentence
+    assert 1 == sentence.count(". ") + sentence.endswith(".")
 
 
 def test_the_anomaly_view_flags_the_planted_incident_and_nothing_else(demo: Parts):

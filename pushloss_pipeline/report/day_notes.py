@@ -3,13 +3,11 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from pushloss_pipeline.report.model import DONE_STATES, AppReport, DayFigures, Report
 from pushloss_pipeline.report.words import counted, days_in_words, state_name
 
-ANSWERED_DAYS = 7
-"""The API tells of so many days back."""
 NEEDS_A_PERSON = ("failed", "refused", "held")
 
 _STATE_ORDER = (*NEEDS_A_PERSON, "expired", "never asked")
@@ -34,13 +32,7 @@ def is_whole(day: DayFigures) -> bool:
 
 def needs_person(day: DayFigures, part: AppReport) -> bool:
     """Whether somebody can still do something about the day."""
-    return day.state == "held" or (
-        day.state in NEEDS_A_PERSON and _is_askable(day, part)
-    )
-
-
-def _is_askable(day: DayFigures, part: AppReport) -> bool:
-    return part.change.last_day - day.loss_date < timedelta(days=ANSWERED_DAYS)
+    return day.state == "held" or (day.state in NEEDS_A_PERSON and day.is_askable)
 
 
 def tell_days(part: AppReport) -> str:
@@ -62,7 +54,7 @@ def note_days(part: AppReport, report: Report) -> tuple[DayNote, ...]:
     reasons: dict[tuple[str, str, bool], list[date]] = {}
     for day in part.days:
         if day.state not in DONE_STATES:
-            reason = (day.state, day.problem, _is_askable(day, part))
+            reason = (day.state, day.problem, day.is_askable)
             reasons.setdefault(reason, []).append(day.loss_date)
     notes = [
         _day_note(
@@ -116,7 +108,7 @@ def _day_note(
         "expired": ("the API has forgotten it", ""),
     }.get(state, ("", ""))
     if command == load and not askable:
-        hint, command = f"too old to ask: the API tells of {ANSWERED_DAYS} days", ""
+        hint, command = "too old to ask: the API has forgotten it", ""
     return DayNote(
         state_name(state),
         days_in_words(days),

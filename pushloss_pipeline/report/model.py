@@ -15,6 +15,8 @@ class DayFigures:
     state: str
     """State of `push_loss_days`, or `never asked`; of all apps together the worst."""
     is_young: bool
+    is_askable: bool
+    """The API still tells of it."""
     ready_to_send_count: int | None
     post_send_delivered_count: int | None
     problem: str = ""

@@ -148,60 +148,66 @@ class _Comparison:
         )
 
     def _sentence(self) -> tuple[str, Sequence[CodeChange]]:
+        """What left its usual range goes first; else the change and its reason."""
         change = self.change
         if change.before_count == 0 and change.after_count == 0:
             return f"No losses, and none on {self.before_words}.", ()
-        if abs(change.change_count) < STEADY_SHARE * change.before_count:
-            return self._steady()
-        rising = change.change_count > 0
+        is_steady = abs(change.change_count) < STEADY_SHARE * change.before_count
+        reason, causes = ("", ()) if is_steady else self._reason()
+        incident = self._incident()
+        if incident and (change.change_count <= 0 or incident not in causes):
+            return f"{self._tell_incident(incident)}, while losses as a whole " + (
+                f"{self._moved()}."
+            ), (incident,)
+        if reason:
+            return f"Losses {self._moved()}; {reason}.", (
+                causes if change.change_count > 0 else ()
+            )
+        beneath, causes = self._beneath()
+        return f"Losses {self._moved()}.{beneath}", causes
+
+    def _moved(self) -> str:
+        change = self.change
+        if not change.change_count:
+            return f"are the same as on {self.before_words}"
         share = signed_percent(change.change_count, change.before_count)
-        start = (
-            f"Losses {'rose' if rising else 'fell'} by "
+        if abs(change.change_count) < STEADY_SHARE * change.before_count:
+            return (
+                f"hardly changed: {signed(change.change_count)} ({share}) against "
+                f"{self.before_words}"
+            )
+        moved = (
+            f"{'rose' if change.change_count > 0 else 'fell'} by "
             f"{number(abs(change.change_count))}{f' ({share})' if share else ''} "
             f"against {self.before_words}"
         )
-        if change.before_count == 0:
-            start = f"{start}, which had none"
-        reason, causes = self._reason()
-        start = f"{start}; {reason}."
-        if rising:
-            return start, causes
-        hidden, causes = self._hidden_incident()
-        return start + hidden, causes
+        return moved if change.before_count else f"{moved}, which had none"
 
-    def _steady(self) -> tuple[str, Sequence[CodeChange]]:
+    def _beneath(self) -> tuple[str, Sequence[CodeChange]]:
+        """A rise and a fall that hide each other."""
         change = self.change
-        share = signed_percent(change.change_count, change.before_count)
-        sentence = (
-            f"Losses hardly changed: {signed(change.change_count)} ({share}) against "
-            f"{self.before_words}."
-            if change.change_count
-            else f"Losses are the same as on {self.before_words}."
-        )
-        hidden, causes = self._hidden_incident()
-        if hidden:
-            return sentence + hidden, causes
         rise = max(change.cells, key=lambda cell: cell.change_count)
         fall = min(change.cells, key=lambda cell: cell.change_count)
         worth_telling = 2 * STEADY_SHARE * change.before_count
         if min(rise.change_count, -fall.change_count) < worth_telling:
-            return sentence, ()
-        hidden = (
+            return "", ()
+        return (
             f" Beneath that, {self._name(rise)} rose by {number(rise.change_count)} "
             f"and {self._name(fall)} fell by {number(-fall.change_count)}."
-        )
-        return sentence + hidden, (rise,)
+        ), (rise,)
 
-    def _hidden_incident(self) -> tuple[str, Sequence[CodeChange]]:
-        """A code that left its usual range while the whole did not rise."""
+    def _incident(self) -> CodeChange | None:
+        """The code that rose most of those that left their usual range."""
         rises = (cell for cell in self.change.cells if cell.change_count > 0)
         for cell in sorted(rises, key=lambda cell: -cell.change_count):
-            days = self._incident_days(cell, self.change.first_day)
-            if days:
-                left = f"left its usual range on {days_in_words(days)}"
-                told = (self._name_and_change(cell), _meaning(cell.code), left)
-                return f" Yet {_dashed(told)}.", (cell,)
-        return "", ()
+            if self._incident_days(cell, self.change.first_day):
+                return cell
+        return None
+
+    def _tell_incident(self, cell: CodeChange) -> str:
+        days = self._incident_days(cell, self.change.first_day)
+        left = f"left its usual range on {days_in_words(days)}"
+        return _dashed((self._name_and_change(cell), _meaning(cell.code), left))
 
     def _reason(self) -> tuple[str, Sequence[CodeChange]]:
         rising = self.change.change_count > 0

@@ -92,6 +92,7 @@ def some_days(
             loss_date=first + timedelta(days=n),
             state=state,
             is_young=n >= count - young,
+            is_askable=n >= count - 7,
             ready_to_send_count=None if lost is None else lost // 5,
             post_send_delivered_count=None if lost is None else lost - lost // 5,
         )
@@ -350,6 +351,7 @@ def _day(
         loss_date=day,
         state=wrong[0][1] if wrong else "loaded",
         is_young=(LAST_DAY - day).days < 3,
+        is_askable=(LAST_DAY - day).days < 7,
         ready_to_send_count=overall(READY),
         post_send_delivered_count=overall(POST),
         problem="; ".join(

@@ -217,11 +217,41 @@ def test_an_incident_is_told_though_the_whole_fell() -> None:
         anomalies=(an_anomaly(date(2026, 11, 20)),),
     )
 
-    assert sentence_of(part).endswith(
-        "Yet APNs 403 (+900) – certificate or provider token rejected – left its usual "
-        "range on 20 November."
+    assert sentence_of(part) == (
+        "APNs 403 (+900) – certificate or provider token rejected – left its usual "
+        "range on 20 November, while losses as a whole fell by 8,000 (−89 %) against "
+        "the 7 days before."
     )
     assert headline_of(part).next_steps[0].owner == "console admin"
+
+
+def test_an_incident_is_told_though_more_rose_elsewhere() -> None:
+    """What left its usual range goes before what merely grew."""
+    part = a_part(
+        "shop",
+        change=a_change(CodeChange(APNS_403, 0, 900), CodeChange(XIAOMI_16, 500, 9000)),
+        anomalies=(an_anomaly(date(2026, 11, 20)),),
+    )
+
+    assert sentence_of(part).startswith("APNs 403 (+900) – certificate")
+    assert sentence_of(part).endswith(
+        "as a whole rose by 9,400 (×20) against the 7 days before."
+    )
+
+
+def test_an_incident_is_told_though_the_whole_stayed() -> None:
+    """Where a fall elsewhere makes up for it, it is told all the same."""
+    part = a_part(
+        "shop",
+        change=a_change(
+            CodeChange(APNS_403, 0, 900), CodeChange(XIAOMI_16, 9000, 8100)
+        ),
+        anomalies=(an_anomaly(date(2026, 11, 20)),),
+    )
+
+    assert sentence_of(part).endswith(
+        "while losses as a whole are the same as on the 7 days before."
+    )
 
 
 def test_a_fall_into_young_days_is_told_with_care() -> None:
@@ -324,7 +354,7 @@ NOTES = {
         "ask again",
         "pushloss load 2026-11-16 2026-11-16 --app shop --missing",
     ),
-    "old": ("failed", 7, "too old to ask: the API tells of 7 days", ""),
+    "old": ("failed", 7, "too old to ask: the API has forgotten it", ""),
     "expired": ("expired", 9, "the API has forgotten it", ""),
 }
 
