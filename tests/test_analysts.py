@@ -1,6 +1,7 @@
 """The guide for analysts: each query gives, on the demo data, what stands below it.
 
-`PUSHLOSS_WRITE_DOCS=1 pytest tests/test_analysts.py` writes the answers anew.
+`PUSHLOSS_WRITE_DOCS=1 pytest tests/test_analysts.py` writes the answers anew, and
+takes the picture of the report that the README shows.
 """
 
 import os
@@ -12,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 from rich.console import Console
 
 from pushloss_pipeline.adapters.sql_files import read_statements
@@ -25,6 +27,7 @@ from pushloss_pipeline.simulator.server import running
 from pushloss_pipeline.steps import Parts, load_days, publish
 
 GUIDE = Path(__file__).parents[1] / "docs" / "analysts.md"
+PICTURE = GUIDE.with_name("report.jpg")
 TODAY = date(2026, 11, 16)
 """A Monday: on Tuesday and Wednesday before, shop's APNs certificate had expired."""
 ANSWERED = re.compile(r"```sql\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
@@ -112,6 +115,23 @@ def test_the_report_of_the_demo_names_the_planted_incident(demo: Parts):
     assert sentence.startswith("APNs 403 at shop (+8,046) – certificate or signing")
     assert "left its usual range on 10 and 11 November, while" in sentence
     assert 1 == sentence.count(". ") + sentence.endswith(".")
+
+
+def test_the_readme_shows_the_report_of_the_demo(demo: Parts, browser: Browser):
+    """The picture is taken by this test; the page asks for nothing but itself."""
+    written = write_report(demo)
+    page = browser.new_page(viewport={"width": 1280, "height": 1120})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(written.path.as_uri())
+    page.wait_for_selector("article:not([hidden]) [data-chart][data-drawn]")
+    picture = page.screenshot(type="jpeg", quality=70)
+    page.close()
+    if os.environ.get("PUSHLOSS_WRITE_DOCS"):
+        PICTURE.write_bytes(picture)
+
+    assert [written.path.as_uri()] == asked
+    assert PICTURE.read_bytes()[:3] == picture[:3]
 
 
 def test_the_anomaly_view_flags_the_planted_incident_and_nothing_else(demo: Parts):

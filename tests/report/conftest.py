@@ -1,13 +1,12 @@
 """A browser without a network, and pages written for it."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from pushloss_pipeline.report.model import Report
 from pushloss_pipeline.report.page import render
@@ -46,21 +45,6 @@ class Visit:
         """No request but for the file, nothing on the console, no error."""
         assert self.troubles == []
         assert {url.split("#")[0] for url in self.requests} == {self.address}
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium, started once."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.fail("no browser found: install Debian's package `chromium`")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
