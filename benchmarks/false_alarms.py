@@ -18,6 +18,7 @@ from rich.table import Table
 from pushloss_pipeline.adapters.sql_files import read_statement
 from pushloss_pipeline.domain.tables import ERROR_CODES, PUSH_LOSS, PUSH_LOSS_DAYS
 from pushloss_pipeline.simulator.scenario import (
+    Incident,
     Scenario,
     SimulatedApp,
     demo_scenario,
@@ -334,19 +335,26 @@ def demo_outcomes() -> tuple[Counter[tuple[str, str]], int]:
     told: dict[Node, list[Node]] = {}
     for back in range(0, day_count, MONTH_DAYS):
         told |= _by_app_day(world.alarms(last_day - timedelta(days=back)))
+    planted = [
+        (incident.kind, (*day, incident.stage, incident.platform_id, incident.err_code))
+        for incident in scenario.incidents
+        for day in _app_days(incident)
+    ]
+    nodes = {node for _, node in planted}
     found: Counter[tuple[str, str]] = Counter()
-    for planted in scenario.incidents:
-        for number in range((planted.last_day - planted.first_day).days + 1):
-            day = planted.first_day + timedelta(days=number)
-            node = (
-                planted.sdk_app_id,
-                day,
-                planted.stage,
-                planted.platform_id,
-                planted.err_code,
-            )
-            found[planted.kind, _outcome(node, told.pop(node[:2], []))] += 1
-    return found, sum(map(len, told.values()))
+    for kind, node in planted:
+        not_others = [
+            each for each in told.get(node[:2], []) if each not in nodes - {node}
+        ]
+        found[kind, _outcome(node, not_others)] += 1
+    quiet_days = told.keys() - {node[:2] for node in nodes}
+    return found, sum(len(told[day]) for day in quiet_days)
+
+
+def _app_days(incident: Incident) -> list[Node]:
+    day_count = (incident.last_day - incident.first_day).days + 1
+    days = (incident.first_day + timedelta(days=n) for n in range(day_count))
+    return [(incident.sdk_app_id, day) for day in days]
 
 
 def _show_false_alarms(worlds: Sequence[World], console: Console) -> None:
