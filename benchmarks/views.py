@@ -37,6 +37,7 @@ APP_COUNT = 20
 DAY_COUNT = 365
 LAST_DAY = date(2026, 3, 11)
 YOUNG_DAYS = 3
+REVISION_COUNT = 4
 LIMIT_SECONDS = 0.2
 RUNS = 9
 SEED = 7
@@ -49,6 +50,9 @@ UNKNOWN_CODES = (
     LossCode(POST, 7, "31", 2, "未知"),
     LossCode(POST, 8, "80400000", 3, "errno 80400000"),
     LossCode(POST, 0, "99", 9, "Cannot be delivered"),
+    LossCode(POST, 1, "InternalServerFault", 2, "InternalServerFault"),
+    LossCode(POST, 4, "ABORTED", 3, "Try again"),
+    LossCode(POST, 7, "10399", 3, "其他原因"),
     LossCode(POST, 9, "1", 40, "first of a vendor that no page names"),
     LossCode(POST, 9, "2", 20, "second of a vendor that no page names"),
 )
@@ -65,13 +69,14 @@ MACRO_CALLS = {
 
 # What a code of an app counts on a day, from its usual rate: the weekend, noise,
 # and a lot for the fraction, so that a rare code is met on some days only. One
-# day in a hundred has no accepted answer.
+# day in a hundred has no accepted answer. All days were asked for several times; what
+# the first answers told besides, the last one has withdrawn.
 _FILL = """
 insert into push_loss_days
 select
     sdk_app_id, app, loss_date,
     case when is_known then 'loaded' else 'failed' end,
-    cast(is_known as integer), 0, 0,
+    $revision_count * cast(is_known as integer), 0, 0,
     fetched_at, fetched_at + interval 7 day,
     loss_date > $last_day - $young_days,
     null, null, 'top', []
@@ -98,7 +103,8 @@ select
         * case when isodow(days.loss_date) > 5 then rates.weekend_factor else 1 end
         * (0.9 + 0.2 * (hash(days.loss_date, rates.number) % 1000) / 1000)
         + (hash(rates.number, days.loss_date, 'lot') % 1000) / 1000
-    ) as bigint) as err_count
+    ) as bigint) as err_count,
+    cast(days.is_young or not rates.is_withdrawn as integer) as is_kept
 from push_loss_days as days
 inner join rates
     on days.sdk_app_id = rates.sdk_app_id
@@ -107,26 +113,39 @@ inner join rates
 left join platforms on rates.platform_id = platforms.platform_id
 where days.revision > 0;
 
+create temp table told as
+select
+    sdk_app_id, app, loss_date, stage, 'platform' as scope, platform_id, platform,
+    err_code, err_info, fetched_at, err_count, err_count * is_kept as kept_count
+from counted
+union all
+select
+    sdk_app_id, app, loss_date, stage, 'overall', null, null,
+    err_code, arg_max(err_info, err_count), fetched_at,
+    sum(err_count + cast(err_count * residual_share as bigint)),
+    sum(is_kept * (err_count + cast(err_count * residual_share as bigint)))
+from counted
+group by all;
+
 insert into push_loss
 select
     sdk_app_id, app, loss_date, stage, scope, platform_id, platform, err_code,
-    err_info, err_count, 1, fetched_at
-from (
-    select *, 'platform' as scope from counted
-    union all by name
-    select
-        sdk_app_id, app, loss_date, stage, 'overall' as scope, err_code,
-        arg_max(err_info, err_count) as err_info,
-        sum(err_count + cast(err_count * residual_share as bigint)) as err_count,
-        fetched_at
-    from counted
-    group by all
-)
-where err_count > 0
-order by loss_date, sdk_app_id, stage, scope, err_count desc;
+    err_info, kept_count, $revision_count, fetched_at
+from told
+where kept_count > 0
+order by loss_date, sdk_app_id, stage, scope, kept_count desc;
 
 insert into push_loss_history
-select *, fetched_at as recorded_at, null as superseded_at from push_loss;
+select *, fetched_at + $revision_count * interval 1 day, null from push_loss
+union all
+select
+    sdk_app_id, app, loss_date, stage, scope, platform_id, platform, err_code,
+    err_info, err_count, number, fetched_at,
+    fetched_at + number * interval 1 day, fetched_at + (number + 1) * interval 1 day
+from told
+cross join range(1, $revision_count) as revisions (number)
+where err_count > 0
+order by 13, sdk_app_id, stage, scope, err_count desc;
 """
 
 
@@ -161,6 +180,7 @@ def build(path: Path) -> int:
             "last_day": LAST_DAY,
             "young_days": YOUNG_DAYS,
             "day_count": DAY_COUNT,
+            "revision_count": REVISION_COUNT,
         }
         for statement in _FILL.split(";\n"):
             named = {k: v for k, v in given.items() if f"${k}" in statement}
@@ -188,6 +208,7 @@ def _rates() -> Iterator[dict[str, object]]:
                 "err_info": code.err_info,
                 "usual_count": messages * code.per_10k / 10_000,
                 "residual_share": 0.04 * chance(SEED, app_number, index, "rest"),
+                "is_withdrawn": code.vanishes_after_days is not None,
                 "from_number": days[0],
                 "to_number": days[1],
             }

@@ -72,8 +72,10 @@ met_days as (
         codes.platform,
         codes.err_code,
         codes.day_count,
+        days.loss_date,
         days.day_number,
         losses.err_count,
+        lag(days.loss_date) over day_by_day as previous_date,
         lag(days.day_number) over day_by_day as previous_number,
         lead(days.day_number) over day_by_day as next_number,
         sum(losses.err_count) over (
@@ -139,20 +141,19 @@ withdrawn as (
         events.platform_id,
         events.err_code,
         events.event_number
-    from events
-    inner join known_days as days
+    from push_loss_history as history
+    inner join events
         on
-            events.sdk_app_id = days.sdk_app_id
-            and days.day_number > coalesce(events.previous_number, 0)
-            and days.day_number < events.event_number
-    inner join push_loss_history as history
-        on
-            events.sdk_app_id = history.sdk_app_id
-            and events.stage = history.stage
-            and events.platform_id = history.platform_id
-            and events.err_code = history.err_code
-            and days.loss_date = history.loss_date
-    where events.event <> 'vanished'
+            history.sdk_app_id = events.sdk_app_id
+            and history.stage = events.stage
+            and history.platform_id = events.platform_id
+            and history.err_code = events.err_code
+            and history.loss_date < events.loss_date
+            and (
+                events.previous_date is null
+                or history.loss_date > events.previous_date
+            )
+    where history.superseded_at is not null and events.event <> 'vanished'
 
 )
 

@@ -65,6 +65,7 @@ def means(key: tuple[str, str, str], told: tuple[str, str, str, str]) -> Row:
 
 CODES = [
     means((READY, "apns", "-1"), NO_CERTIFICATE),
+    means((POST, "apns", "-1"), BAD_TITLE),
     means((POST, "apns", "410"), TOKEN_RETIRED),
     means((POST, "xiaomi", "410"), BAD_TITLE),
     {**means((POST, "platform_9", "x1"), NOT_KNOWN), "resolved_by": "nothing"},
@@ -132,6 +133,18 @@ def test_by_day() -> None:
         (WED, 2, 0, True, 16, 12, 4, 0.75),
         (THU, 2, 0, True, 5, 5, 0, 1.0),
     ] == told("push_loss_by_day")
+
+
+@pytest.mark.parametrize(
+    ("count", "share"), [(3, 0.0), (0, None)], ids=["one stage", "nothing"]
+)
+def test_a_day_of_one_stage(count: int, share: float | None) -> None:
+    """A stage without losses counts 0."""
+    tables = with_apps(a_day(), losses=[retired(count)])
+
+    assert [(DAY, 1, 0, False, count, 0, count, share)] == told(
+        "push_loss_by_day", tables
+    )
 
 
 def test_an_app_is_missed_from_its_first_day_to_the_end() -> None:
@@ -262,13 +275,16 @@ def test_codes_of_one_owner_add_up() -> None:
     ] == told("push_loss_by_owner", with_apps(a_day(), losses=losses))
 
 
-@pytest.mark.parametrize("part", ["platform", "code", "category", "owner"])
+@pytest.mark.parametrize(
+    "part", ["app", "stage", "platform", "code", "category", "owner"]
+)
 def test_a_share_of_nothing(part: str) -> None:
-    """A day whose platforms lost nothing has shares of NULL, not an error."""
+    """A day that lost nothing, in as many rows, has shares of NULL."""
+    losses = [a_loss(err_count=0), odd(0)]
     shares = told(
         f"push_loss_by_{part}",
-        with_apps(a_day(), losses=[odd(0)]),
-        columns="lost_count, share_of_day",
+        with_apps(a_day(), losses=losses),
+        columns="distinct lost_count, share_of_day",
     )
 
     assert [(0, None)] == shares
@@ -374,16 +390,21 @@ def test_pareto() -> None:
     )
 
 
-def test_pareto_of_equals() -> None:
+@pytest.mark.parametrize("source", ["push_loss_pareto", "push_loss_top('shop', 7)"])
+def test_pareto_of_equals(source: str) -> None:
     """Of codes that lose as much the first by its key goes first."""
-    losses = [odd(2), retired_on(2, "xiaomi", 2), retired_on(1, "apns", 2)]
-    places = told(
-        "push_loss_pareto",
-        with_apps(a_day(), losses=losses),
-        columns="position, platform_id, share, cumulative_share",
-    )
+    losses = [of_platform(err_count=2), retired_on(2, "xiaomi", 2)]
+    losses += [odd(2, err_code=code) for code in "10"]
+    codes = [means((POST, "platform_9", code), NOT_KNOWN) for code in "01"]
+    tables = {**with_apps(a_day(), losses=losses), "error_codes": [*CODES, *codes]}
+    columns = "position, stage, platform_id, err_code, share, cumulative_share"
 
-    assert [(1, 1, 1 / 3, 1 / 3), (2, 2, 1 / 3, 2 / 3), (3, 9, 1 / 3, 1.0)] == places
+    assert [
+        (1, POST, 2, "410", 0.25, 0.25),
+        (2, POST, 9, "0", 0.25, 0.5),
+        (3, POST, 9, "1", 0.25, 0.75),
+        (4, READY, 1, "-1", 0.25, 1.0),
+    ] == told(source, tables, columns=columns)
 
 
 @pytest.mark.parametrize("source", ["push_loss_pareto", "push_loss_top('shop', 7)"])
@@ -438,19 +459,23 @@ def test_unknown_codes() -> None:
         "resolved_by": "text",
     }
     losses = [
-        odd(8, **SHOP, loss_date=MON),
-        odd(3, **CHAT, loss_date=TUE, err_info="what?"),
-        odd(4, **SHOP, loss_date=WED, err_info="what?"),
+        odd(4, **SHOP, loss_date=MON),
+        odd(3, **CHAT, loss_date=MON),
+        odd(8, **SHOP, loss_date=WED, err_info="what?"),
         odd(15, **SHOP, loss_date=WED, err_code="x2"),
         retired_on(1, "apns", 99),
     ]
+    others = [
+        means((READY, "platform_9", "x1"), NOT_KNOWN),
+        means((POST, "apns", "x1"), NOT_KNOWN),
+    ]
     tables = {
         **with_apps(a_day(), losses=losses),
-        "error_codes": [*CODES, resolved],
+        "error_codes": [*CODES, resolved, *others],
     }
 
     assert [
-        (POST, 9, "platform_9", "x1", "?", "nothing", MON, WED, 3, 15, 0.5)
+        (POST, 9, "platform_9", "x1", "what?", "nothing", MON, WED, 3, 15, 0.5)
     ] == told("push_loss_unknown_codes", tables)
 
 
@@ -481,14 +506,17 @@ def test_unknown_codes_without_text_and_weight() -> None:
 WEEK_AGO = timedelta(days=7)
 
 # Compared are the shop's Monday and Tuesday, which is empty and young; not its
-# Wednesday, which was not known a week ago. The chat's Monday changed nothing.
+# Wednesday, which was not known a week ago, and not its Thursday, which is not known
+# now. The chat's Monday changed nothing.
 TWO_WEEKS = with_apps(
     a_day(**SHOP, loss_date=MON - WEEK_AGO),
     a_day(**SHOP, loss_date=TUE - WEEK_AGO),
     a_day(**SHOP, loss_date=WED - WEEK_AGO, state="failed", revision=0),
+    a_day(**SHOP, loss_date=THU - WEEK_AGO),
     a_day(**SHOP, loss_date=MON),
     a_day(**SHOP, loss_date=TUE, state="empty", is_young=True),
     a_day(**SHOP, loss_date=WED),
+    a_day(**SHOP, loss_date=THU, state="failed", revision=0),
     a_day(**CHAT, loss_date=MON - WEEK_AGO),
     a_day(**CHAT, loss_date=MON),
     losses=[
@@ -503,6 +531,8 @@ TWO_WEEKS = with_apps(
         odd(5, **SHOP, loss_date=MON),
         retired(1000, **SHOP, loss_date=WED),
         retired_on(1, "apns", 1000, **SHOP, loss_date=WED),
+        retired(1000, **SHOP, loss_date=THU - WEEK_AGO),
+        retired_on(1, "apns", 1000, **SHOP, loss_date=THU - WEEK_AGO),
         a_loss(**CHAT, loss_date=MON - WEEK_AGO, err_count=7),
         of_platform(**CHAT, loss_date=MON - WEEK_AGO, err_count=7),
         a_loss(**CHAT, loss_date=MON, err_count=7),
@@ -691,11 +721,19 @@ def test_periods_add_up_exactly() -> None:
 
 
 def a_history(days: str, count: int = 20, app: Row = SHOP) -> Tables:
-    """Days of one code: `x` met, `.` known without it, `?` not known; from Monday."""
+    """Days of one code from Monday on.
+
+    `x` it is met, `.` the day is known without it, `?` asked for in vain, `-` never
+    asked for.
+    """
     dates = [MON + timedelta(days=number) for number in range(len(days))]
     here = list(zip(dates, days, strict=True))
     return with_apps(
-        *(a_day(**app, loss_date=day) for day, mark in here if mark != "?"),
+        *(
+            a_day(**app, loss_date=day, revision=0 if mark == "?" else 1)
+            for day, mark in here
+            if mark != "-"
+        ),
         losses=[odd(count, **app, loss_date=day) for day, mark in here if mark == "x"],
     )
 
@@ -713,6 +751,9 @@ def events(tables: Tables) -> list[tuple[str, int]]:
         ("......x", []),
         ("....?...x", [("first_seen", 8)]),
         ("....?..x", []),
+        ("....-..x", []),
+        (".......x......x", [("first_seen", 7)]),
+        (".......xxxxx......x", [("first_seen", 7)]),
         ("x.......x", [("returned", 8)]),
         ("x......x", []),
         ("x....?..x", []),
@@ -723,6 +764,7 @@ def events(tables: Tables) -> list[tuple[str, int]]:
         ("xxxxx?.......", [("vanished", 6)]),
         ("xx.x.xx.......", [("vanished", 7)]),
         ("xx.x..x.......", []),
+        ("xx.x..xx.......", []),
         ("xxxx.......", []),
         ("x" * 30, []),
         ("." * 30, []),
@@ -747,6 +789,8 @@ def test_code_events(days: str, expected: list[tuple[str, int]]) -> None:
         ("x.......x?.....x", 10, [("returned", 8)]),
         ("xxxxx.......", 4, [("vanished", 5)]),
         ("xxxxx.......", 3, []),
+        ("x.xx.xx.......", 4, [("vanished", 7)]),
+        ("xxx.xxxx.......", 3, []),
     ],
 )
 def test_rare_codes_make_no_events(
@@ -772,19 +816,66 @@ def test_code_events_in_full() -> None:
     ] == told("push_loss_code_events", with_apps(*days, losses=losses))
 
 
-def test_events_of_another_platform() -> None:
-    """A code means nothing without its platform: elsewhere it is another code."""
-    days = [a_day(loss_date=MON + timedelta(days=number)) for number in range(8)]
-    losses = [retired_on(1, "apns", 50, loss_date=day["loss_date"]) for day in days] + [
-        retired_on(2, "xiaomi", 50, loss_date=days[-1]["loss_date"])
+def replaced(number: int, **changed: Any) -> Row:
+    """The code's losses of a day as a replaced answer told them."""
+    loss = odd(20, loss_date=MON + timedelta(days=number), **changed)
+    return {**loss, "recorded_at": NOW, "superseded_at": NOW}
+
+
+@pytest.mark.parametrize(
+    ("days", "history", "expected"),
+    [
+        (".......x", [replaced(6)], []),
+        (".......x", [replaced(0), replaced(7)], []),
+        (".......x", [replaced(7)], [("first_seen", 7)]),
+        (".......x", [replaced(6, platform_id=2)], [("first_seen", 7)]),
+        (".......x", [replaced(6, stage=READY)], [("first_seen", 7)]),
+        (".......x", [replaced(6, err_code="x2")], [("first_seen", 7)]),
+        (".......x", [replaced(6, sdk_app_id=2)], [("first_seen", 7)]),
+        ("x.......x", [replaced(1)], []),
+        ("x.......x", [replaced(0)], [("returned", 8)]),
+        ("xxxxx.......", [replaced(6)], [("vanished", 5)]),
+    ],
+)
+def test_withdrawn_codes_make_no_events(
+    days: str, history: Sequence[Row], expected: list[tuple[str, int]]
+) -> None:
+    """A code that was told in between, and withdrawn, has been met before."""
+    assert expected == events({**a_history(days), "push_loss_history": history})
+
+
+def test_standing_losses_withdraw_nothing() -> None:
+    """The history of what stands is no earlier answer."""
+    tables = a_history("x.......x")
+    history = [
+        {**loss, "recorded_at": NOW, "superseded_at": None}
+        for loss in tables["push_loss"]
     ]
-    seen = told(
-        "push_loss_code_events",
-        with_apps(*days, losses=losses),
-        columns="event, platform",
+
+    assert [("returned", 8)] == events({**tables, "push_loss_history": history})
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"stage": READY},
+        {"platform_id": 2, "platform": "xiaomi"},
+        {"err_code": "x2"},
+        {"sdk_app_id": 2},
+    ],
+    ids=["stage", "platform", "code", "app"],
+)
+def test_events_of_another_code(elsewhere: Row) -> None:
+    """A code means nothing without its stage and platform: elsewhere it is another."""
+    shop = a_history(".......x")
+    dates = [day["loss_date"] for day in shop["push_loss_days"]]
+    losses = [odd(50, loss_date=day, **elsewhere) for day in dates]
+    days = [a_day(sdk_app_id=2, loss_date=day) for day in dates]
+    tables = with_apps(
+        *shop["push_loss_days"], *days, losses=[*shop["push_loss"], *losses]
     )
 
-    assert [("first_seen", "xiaomi")] == seen
+    assert [("first_seen", 7)] == events(tables)
 
 
 SUMS = {
