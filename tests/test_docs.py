@@ -7,12 +7,17 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pushloss_pipeline.adapters.sql_files import SQL_FOLDER, read_statements
+from pushloss_pipeline.adapters.sql_files import (
+    SQL_FOLDER,
+    Statement,
+    read_statements,
+)
 from pushloss_pipeline.cli import app
 from pushloss_pipeline.domain import parse
 from pushloss_pipeline.domain.tables import LAKE_TABLES, PUBLISHED_TABLES, Table
 from pushloss_pipeline.domain.verdict import State
 from pushloss_pipeline.settings import AppSettings, Settings
+from tests.sql.rows import holding
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -48,6 +53,52 @@ def _type(arrow_type: pa.DataType) -> str:
     if pa.types.is_list(arrow_type):
         return f"{SQL_TYPES[arrow_type.value_type]}[]"
     return SQL_TYPES[arrow_type]
+
+
+MACRO_CALLS = {
+    "push_loss_change": "push_loss_change('2026-03-09', '2026-03-15')",
+    "push_loss_top": "push_loss_top('shop', 28)",
+}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *read_statements("views"),
+        # the columns of push_loss_as_of are those of push_loss
+        *(m for m in read_statements("macros") if m.name != "push_loss_as_of"),
+    ],
+    ids=lambda statement: statement.name,
+)
+def test_the_reference_lists_each_view_and_macro(statement: Statement):
+    """What it answers, its grain, and its real columns with their types."""
+    with holding({}, with_views=True) as connection:
+        source = MACRO_CALLS.get(statement.name, statement.name)
+        columns = connection.execute(f"describe from {source}").fetchall()
+    expected = [
+        [name, type_.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")]
+        for name, type_, *_ in columns
+    ]
+
+    parameters = statement.labels.get("Parameters")
+    lines = section(
+        f"`{statement.name}({parameters})`" if parameters else f"`{statement.name}`"
+    ).splitlines()
+    rows = [line.split(" | ")[:2] for line in lines if line.startswith("| ")]
+    assert expected == [[name.strip("| "), type_] for name, type_ in rows[1:]]
+    assert statement.about in lines
+    assert f"Grain: {statement.labels['Grain']}." in lines
+
+
+def test_the_reference_lists_no_view_that_is_not_there():
+    """Every name that the reference gives a heading exists."""
+    named = re.findall(r"^### `(\w+)", REFERENCE, re.MULTILINE)
+    tables = {table.name for table in (*LAKE_TABLES, *PUBLISHED_TABLES)}
+    others = {
+        each.name for kind in ("views", "macros") for each in read_statements(kind)
+    }
+
+    assert tables | others == set(named)
 
 
 def test_the_reference_lists_the_checks():

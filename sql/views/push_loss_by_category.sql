@@ -1,5 +1,5 @@
--- Lost messages per day, app and category of their codes, and
--- the category's share of what all platforms of the app lost that day.
+-- Lost messages per day, app and category of the codes, and the category's share of
+-- what all platforms of the app lost that day.
 -- Grain: one row per loss_date, sdk_app_id, category.
 -- Reads: push_loss (scope platform), push_loss_days, apps, error_codes.
 
