@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pytest
@@ -24,6 +25,7 @@ from pushloss_pipeline.simulator.server import SimulatorHandle, running
 from pushloss_pipeline.steps import load_days, publish, replay_days
 from tests.world import THREE_APPS, Rows, configuration, secret_variable
 
+ZONE = ZoneInfo("Asia/Shanghai")
 ROUNDS = 10
 CALLS_PER_SECOND = 20.0
 HALF_DAYS = """
@@ -148,7 +150,8 @@ def context() -> ForkServerContext:
 @pytest.fixture
 def site(tmp_path: Path, context: ForkServerContext) -> Iterator[Site]:
     """A folder, its simulator, and the way to start processes."""
-    now = datetime.now(UTC)
+    # Noon, so that hours may go by without a day falling out of what the API tells.
+    now = datetime.now(ZONE).replace(hour=12, minute=0)
     with running(
         Scenario(7, THREE_APPS), calls_per_second=CALLS_PER_SECOND
     ) as simulator:

@@ -516,6 +516,10 @@ def test_day_figures(world: World) -> None:
         "post_send_delivered_count": sum(
             r[-1] for r in truth if r[2] == "post_send_delivered"
         ),
+        "residual_count": sum(
+            row[-1] if row[3] == "overall" else -row[-1]
+            for row in world.truth(days=[DAY])
+        ),
     } == day_figures(world.parts, DAY)
     assert {0} == set(day_figures(world.parts, date(2020, 1, 1)).values())
 
