@@ -66,7 +66,14 @@ catalogue as (
 by_code as (
 
     select
-        *,
+        stage,
+        platform,
+        err_code,
+        meaning,
+        category,
+        owner,
+        action,
+        source,
         'code' as resolved_by
     from catalogue
     qualify
@@ -139,7 +146,7 @@ by_nothing as (
         'backend' as owner,
         'Look it up at the vendor, then add it to error_codes.csv beside'
         || ' the configuration' as action,
-        cast(null as varchar) as source,
+        '' as source,
         'nothing' as resolved_by
     from unresolved
     anti join by_text
@@ -147,6 +154,16 @@ by_nothing as (
             unresolved.stage = by_text.stage
             and unresolved.platform = by_text.platform
             and unresolved.err_code = by_text.err_code
+
+),
+
+resolved as (
+
+    select * from by_code
+    union all
+    select * from by_text
+    union all
+    select * from by_nothing
 
 )
 
@@ -160,32 +177,4 @@ select
     action,
     nullif(source, '') as source,
     resolved_by
-from by_code
-
-union all
-
-select
-    stage,
-    platform,
-    err_code,
-    meaning,
-    category,
-    owner,
-    action,
-    nullif(source, '') as source,
-    resolved_by
-from by_text
-
-union all
-
-select
-    stage,
-    platform,
-    err_code,
-    meaning,
-    category,
-    owner,
-    action,
-    source,
-    resolved_by
-from by_nothing
+from resolved
