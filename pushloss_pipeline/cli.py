@@ -209,7 +209,11 @@ def sql(
 def report(
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to; without it, in the data folder."),
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="Where to; without it, in the data folder.",
+        ),
     ] = None,
 ) -> None:
     """Write the HTML report: one page, to open, send or print.

@@ -85,7 +85,9 @@ def write_report(parts: Parts, output: Path | None = None) -> WrittenReport:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as problem:
-        raise StoreError(f"cannot write the report: {problem}") from None
+        raise StoreError(
+            f"cannot write the report to {path}: {problem.strerror}"
+        ) from None
     together = report.apps[0]
     return WrittenReport(
         path=path,

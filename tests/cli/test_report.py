@@ -2,6 +2,8 @@
 
 import urllib.request
 
+import pytest
+
 from pushloss_pipeline.settings import OWN_CODES
 
 
@@ -56,15 +58,28 @@ def test_before_any_load_the_report_says_what_to_run(shop, pushloss):
     assert "pushloss load" in page.read_text(encoding="utf-8")
 
 
-def test_a_report_cannot_replace_a_folder(shop, pushloss, week):
-    """The error is one line, and nothing is left behind."""
-    load_week(pushloss, week)
+@pytest.mark.parametrize("name", ["out", ""])
+def test_a_report_cannot_replace_a_folder(shop, pushloss, name):
+    """The error names it before anything is done."""
     (shop.folder / "out").mkdir()
 
-    written = pushloss("report", "--output", str(shop.folder / "out"))
+    written = pushloss("report", "--output", name and str(shop.folder / name))
 
-    assert 1 == written.code and "cannot write the report" in written.err
-    assert not list(shop.folder.glob(".out*"))
+    assert 2 == written.code and "is a directory" in written.err
+    assert [] == list((shop.folder / "out").iterdir())
+
+
+def test_a_report_that_cannot_be_written_says_where(shop, pushloss):
+    """The error is one line, with the path as it was given."""
+    (shop.folder / "taken").touch()
+    path = shop.folder / "taken" / "page.html"
+
+    written = pushloss("report", "--output", str(path))
+
+    assert 1 == written.code
+    assert f"error: cannot write the report to {path}: File exists" == (
+        written.err.strip()
+    )
 
 
 def test_own_codes_are_beside_the_configuration(shop, pushloss, week):
