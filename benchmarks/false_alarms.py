@@ -186,7 +186,8 @@ class World:
             "create view push_loss as from told_losses"
             " where loss_date <= (select last_day from look);"
             "create view push_loss_days as from told_days"
-            " where loss_date <= (select last_day from look)"
+            " where loss_date <= (select last_day from look);"
+            "create table apps as select distinct sdk_app_id, app from told_days"
         )
 
     def alarms(self, last_day: date) -> list[dict[str, Any]]:

@@ -125,3 +125,25 @@ def test_a_report_that_cannot_be_written_leaves_nothing(world: World):
 
     with pytest.raises(StoreError, match="cannot write the report"):
         write_report(world.parts, world.folder / "taken" / "index.html")
+
+
+def test_an_app_that_was_removed_is_not_missing(world: World):
+    """Its days up to the removal stand; later ones are nobody's loss of data."""
+    world.now = NOW - timedelta(days=7)
+    world.simulator.set_now(world.now)
+    world.load()
+    gone, *others = world.names
+    text = (world.folder / "pushloss.toml").read_text()
+    tables = text.split("[apps.")
+    kept = [table for table in tables if not table.startswith(f"{gone}]")]
+    (world.folder / "pushloss.toml").write_text("[apps.".join(kept))
+    world.now = NOW
+    world.simulator.set_now(world.now)
+    world.load(others)
+    report = gather(world.parts)
+    parts = {part.app: part for part in report.apps}
+
+    assert {"loaded"} == {day.state for part in report.apps for day in part.days}
+    assert 7 == len(parts[gone].days)
+    assert 14 == len(parts[others[0]].days) == len(parts[None].days)
+    assert 14 == parts[None].change.wanted_days

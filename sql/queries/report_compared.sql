@@ -1,6 +1,6 @@
--- On how many days each app can be compared, and on how many it should be.
+-- On how many days each configured app can be compared, and on how many it should be.
 -- Grain: one row per app.
--- Reads: push_loss_days.
+-- Reads: push_loss_days, apps.
 
 with known as (
 
@@ -28,12 +28,16 @@ pairs as (
 )
 
 select
-    arg_max(days.app, days.loss_date) as app,
+    apps.app,
     coalesce(any_value(pairs.compared_days), 0) as compared_days,
     cast($period_days as bigint) as wanted_days
 from push_loss_days as days
+inner join apps
+    on days.sdk_app_id = apps.sdk_app_id
 left join pairs
     on days.sdk_app_id = pairs.sdk_app_id
-where days.loss_date <= cast($last as date)
-group by days.sdk_app_id
-order by arg_max(days.app, days.loss_date)
+where
+    days.loss_date <= cast($last as date)
+    and (apps.is_configured or pairs.compared_days is not null)
+group by apps.sdk_app_id, apps.app
+order by apps.app

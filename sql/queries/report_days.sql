@@ -1,16 +1,23 @@
--- The days of the report, app by app, without gaps, from $trend_first to $last.
--- Grain: one row per app, loss_date, from the app's first known row on.
--- Reads: push_loss_days, push_loss_by_app.
+-- The days of the report, app by app, without gaps, from $trend_first to $last; of an
+-- app that is no longer configured up to the newest day it was asked for.
+-- Grain: one row per app, loss_date, from the first day it was asked for.
+-- Reads: push_loss_days, apps, push_loss_by_app.
 
 with app_spans as (
 
     select
-        sdk_app_id,
-        arg_max(app, loss_date) as app,
-        greatest(min(loss_date), cast($trend_first as date)) as first_day
-    from push_loss_days
-    where loss_date <= cast($last as date)
-    group by sdk_app_id
+        apps.sdk_app_id,
+        apps.app,
+        greatest(min(days.loss_date), cast($trend_first as date)) as first_day,
+        case
+            when apps.is_configured then cast($last as date)
+            else max(days.loss_date)
+        end as last_day
+    from push_loss_days as days
+    inner join apps
+        on days.sdk_app_id = apps.sdk_app_id
+    where days.loss_date <= cast($last as date)
+    group by apps.sdk_app_id, apps.app, apps.is_configured
 
 ),
 
@@ -21,7 +28,7 @@ calendar as (
         app,
         cast(
             unnest(
-                generate_series(first_day, cast($last as date), interval 1 day)
+                generate_series(first_day, last_day, interval 1 day)
             ) as date
         ) as loss_date
     from app_spans

@@ -12,7 +12,7 @@
 -- explains gives way to it: a part with 70 % of the excess, while the other parts
 -- moved less than half as much in proportion, or by less than an alarm needs.
 -- Grain: one row per sdk_app_id, loss_date, level, stage, platform_id, err_code.
--- Reads: push_loss, push_loss_days, error_codes.
+-- Reads: push_loss, push_loss_days, apps, error_codes.
 
 with newest as (
 
@@ -25,7 +25,6 @@ recent_days as (
 
     select
         days.sdk_app_id,
-        days.app,
         days.loss_date,
         days.is_young,
         newest.newest_date - days.loss_date as age
@@ -379,7 +378,7 @@ highest as (
 select
     highest.loss_date,
     highest.sdk_app_id,
-    days.app,
+    apps.app,
     case highest.depth
         when 1 then 'app'
         when 2 then 'stage'
@@ -401,10 +400,8 @@ select
     highest.excess_count,
     highest.score
 from highest
-inner join recent_days as days
-    on
-        highest.sdk_app_id = days.sdk_app_id
-        and highest.loss_date = days.loss_date
+inner join apps
+    on highest.sdk_app_id = apps.sdk_app_id
 left join error_codes as codes
     on
         highest.stage = codes.stage

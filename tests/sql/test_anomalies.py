@@ -11,7 +11,12 @@ import pyarrow as pa
 import pytest
 
 from pushloss_pipeline.adapters.sql_files import read_statement
-from pushloss_pipeline.domain.tables import ERROR_CODES, PUSH_LOSS, PUSH_LOSS_DAYS
+from pushloss_pipeline.domain.tables import (
+    APPS,
+    ERROR_CODES,
+    PUSH_LOSS,
+    PUSH_LOSS_DAYS,
+)
 from pushloss_pipeline.simulator.scenario import Scenario, demo_scenario, many_apps
 from pushloss_pipeline.simulator.truth import day_truth
 from tests.sql.rows import (
@@ -21,6 +26,7 @@ from tests.sql.rows import (
     a_day,
     a_loss,
     a_meaning,
+    an_app,
     answer,
     holding,
     insert,
@@ -89,12 +95,19 @@ def tables(
     return {"push_loss": losses, "push_loss_days": days}
 
 
+APPS_OF_DAYS = """
+    insert into apps
+    select distinct sdk_app_id, app, true, null from push_loss_days
+"""
+
+
 def alarms(*given: Mapping[str, Sequence[Row]]) -> list[Row]:
     """What the view tells of these rows."""
     with holding({}) as connection:
         for some in given:
             for name, rows in some.items():
                 insert(connection, name, rows)
+        connection.execute(APPS_OF_DAYS)
         return answer(connection, VIEW)
 
 
@@ -529,6 +542,7 @@ def simulated(
         for table, rows in (
             (PUSH_LOSS, simulated_losses(scenario, days, at)),
             (PUSH_LOSS_DAYS, simulated_days(scenario, days, at)),
+            (APPS, (an_app(sdk_app_id=a.sdk_app_id) for a in scenario.apps)),
             (ERROR_CODES, iter(())),
         ):
             given = pa.Table.from_pylist(list(rows), schema=table.schema)
