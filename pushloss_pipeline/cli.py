@@ -276,7 +276,7 @@ def explore(
 ) -> None:
     """Explore the warehouse in the browser, on loopback, until Ctrl-C.
 
-    Needs marimo: pip install 'pushloss-pipeline[explore]'. Example:
+    Needs marimo: pip install 'pushloss-pipeline\\[explore]'. Example:
 
         pushloss explore --port 8092
     """

@@ -37,7 +37,7 @@ MAP_DAYS = 28
 TREND_DAYS = 56
 OWN_PARTS = 20
 """Apps that have a part of their own; of more, those that lose most."""
-TOP_CODES = 15
+TOP_CODES = 50
 
 _QUESTIONS = (
     "days",
@@ -52,7 +52,7 @@ _QUESTIONS = (
     "anomalies",
     "unknown_codes",
 )
-_WORST_FIRST = ("held", "refused", "failed", "expired", "never asked", "loaded")
+_WORST_FIRST = ("refused", "failed", "held", "expired", "never asked", "loaded")
 
 Row = Mapping[str, Any]
 
@@ -108,6 +108,7 @@ def gather(parts: Parts) -> Report:
     settings, now = parts.settings, parts.clock()
     last = last_complete_day(settings.timezone, now)
     first = last - timedelta(days=PERIOD_DAYS - 1)
+    askable = askable_days(settings.timezone, settings.retention_days, now)
     answers = parts.warehouse.query_all(
         [read_statement("queries", f"report_{name}").text for name in _QUESTIONS],
         {
@@ -115,6 +116,7 @@ def gather(parts: Parts) -> Report:
             "first": first,
             "before_first": first - timedelta(days=PERIOD_DAYS),
             "map_first": last - timedelta(days=MAP_DAYS - 1),
+            "askable_first": max(settings.start_date, min(askable)),
             "trend_first": last - timedelta(days=TREND_DAYS - 1),
             "period_days": PERIOD_DAYS,
         },
@@ -126,7 +128,7 @@ def gather(parts: Parts) -> Report:
         },
         first=first,
         last=last,
-        askable=askable_days(settings.timezone, settings.retention_days, now),
+        askable=askable,
     )
     names = found.apps()
     return Report(
@@ -162,11 +164,11 @@ class _Found:
         self._askable = askable
 
     def apps(self) -> list[str]:
-        """Every app that has a day, those that lose most first."""
+        """Every app that was asked of late, those that lose most first."""
         losses = {
             name: sum(row["overall_count"] for row in self._of("residuals", name))
-            for name in self._rows["days"]
-            if name is not None
+            for name, days in self._rows["days"].items()
+            if name is not None and days[-1]["loss_date"] >= self._first
         }
         return sorted(losses, key=lambda name: (-losses[name], name))
 
@@ -251,6 +253,7 @@ def _day(
         post_send_delivered_count=sum(row["post_send_delivered_count"] for row in known)
         if known
         else None,
+        missing_app_count=len(rows) - len(known),
         problem="; ".join(
             f"{row['app']}: {_problem(row)}" if is_together else _problem(row)
             for row in rows

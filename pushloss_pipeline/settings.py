@@ -196,7 +196,13 @@ class Settings(BaseSettings):
         try:
             return read_catalogue(path.read_text(encoding="utf-8"), name=str(path))
         except UnicodeDecodeError:
-            raise ConfigurationError(f"{path} is not UTF-8 text") from None
+            raise ConfigurationError(
+                f"{path} is not UTF-8 text; save it as CSV in UTF-8"
+            ) from None
+        except OSError as problem:
+            raise ConfigurationError(
+                f"cannot read {path}: {problem.strerror}"
+            ) from None
 
     def select(self, names: tuple[str, ...] = ()) -> tuple[str, ...]:
         """These apps, or all; an unknown name is a `UsageError` with a suggestion."""

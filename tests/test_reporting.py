@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from pushloss_pipeline.domain.errors import StoreError
+from pushloss_pipeline.report.day_notes import note_days
 from pushloss_pipeline.report.model import AppReport, Report
 from pushloss_pipeline.reporting import OWN_PARTS, gather, write_report
 from pushloss_pipeline.simulator.scenario import many_apps
@@ -91,6 +92,36 @@ def test_days_that_are_not_well_are_told(world: World):
     assert together.days[2].lost_count
 
 
+def test_days_that_can_still_be_asked_for_are_told(world: World):
+    """An app asked for the newest day only misses all the others the API tells."""
+    shop, other, _ = world.names
+    world.load([shop], [world.days[-1]])
+    world.load([other])
+    parts = {part.app: part for part in gather(world.parts).apps}
+
+    assert list(world.days) == [day.loss_date for day in parts[shop].days]
+    assert ["never asked"] * 6 == [day.state for day in parts[shop].days[:6]]
+    assert [2] * 6 + [1] == [day.missing_app_count for day in parts[None].days]
+    assert all(day.is_askable for day in parts[None].days)
+
+
+def test_one_apps_held_day_hides_no_other_that_is_missing(world: World):
+    """Each app's trouble has its own line and command."""
+    shop, chat, _ = world.names
+    world.load()
+    world.simulator.script([{"empty": True, "times": None}])
+    world.load([shop], [world.days[0]])
+    world.simulator.script([{"error_code": 70009, "error_info": "k", "times": None}])
+    world.load([chat], [world.days[0]])
+    report = gather(world.parts)
+    notes = {note.title: note.command for note in note_days(report.apps[0], report)}
+
+    day = world.days[0]
+    assert f"pushloss accept {day} --app {shop}" == notes["Held"]
+    assert f"pushloss load {day} {day} --app {chat} --missing" == notes["Refused"]
+    assert report.apps[0].days[0].is_whole
+
+
 def test_of_many_apps_only_the_greatest_have_a_part(world_of: WorldBuilder):
     """The others are named, and counted in what is told of all together."""
     world = world_of(many_apps(OWN_PARTS + 2, seed=3))
@@ -128,7 +159,7 @@ def test_a_report_that_cannot_be_written_leaves_nothing(world: World):
 
 
 def test_an_app_that_was_removed_is_not_missing(world: World):
-    """Its days up to the removal stand; later ones are nobody's loss of data."""
+    """Its days up to the removal stand in all apps; it has no part of its own."""
     world.now = NOW - timedelta(days=7)
     world.simulator.set_now(world.now)
     world.load()
@@ -144,6 +175,7 @@ def test_an_app_that_was_removed_is_not_missing(world: World):
     parts = {part.app: part for part in report.apps}
 
     assert {"loaded"} == {day.state for part in report.apps for day in part.days}
-    assert 7 == len(parts[gone].days)
+    assert gone not in parts
+    assert [0] * 14 == [day.missing_app_count for day in parts[None].days]
     assert 14 == len(parts[others[0]].days) == len(parts[None].days)
     assert 14 == parts[None].change.wanted_days

@@ -224,14 +224,20 @@ def _rows(
     parameters: Mapping[str, Any] | None,
 ) -> Rows:
     try:
+        parsed = connection.extract_statements(statement)
+        if len(parsed) != 1:
+            raise UsageError(f"one query is needed; this holds {len(parsed)}")
         if parameters:
-            (parsed,) = connection.extract_statements(statement)
-            parameters = {name: parameters[name] for name in parsed.named_parameters}
+            parameters = {name: parameters[name] for name in parsed[0].named_parameters}
         cursor = connection.execute(statement, parameters)
         columns = tuple(name for name, *_ in cursor.description or ())
         return Rows(columns, tuple(cursor.fetchall()))
     except duckdb.Error as problem:
         raise UsageError(str(problem)) from None
+    except RuntimeError as problem:
+        if "interrupted" in str(problem):  # Ctrl-C, as DuckDB tells it
+            raise KeyboardInterrupt from None
+        raise
 
 
 @contextmanager

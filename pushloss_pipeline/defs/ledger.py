@@ -118,8 +118,11 @@ class Ledger:
     def _write_report(self) -> None:
         try:
             written = write_report(self.parts)
-        except PushLossError as problem:
-            self._context.log.error(f"the report is not up to date: {problem}")
+        except Exception as problem:
+            self._context.log.error(
+                f"the report is not up to date: {problem}",
+                exc_info=not isinstance(problem, PushLossError),
+            )
             return
         self._context.log_event(
             dg.AssetMaterialization(REPORT, metadata=report_metadata(written))

@@ -2,11 +2,12 @@
 
 import csv
 import io
+import re
 from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 
 from pushloss_pipeline.domain.errors import ConfigurationError
-from pushloss_pipeline.domain.model import Stage
+from pushloss_pipeline.domain.model import PLATFORM_NAMES, Stage
 
 
 class Category(StrEnum):
@@ -53,11 +54,13 @@ class KnownCode:
 
 COLUMNS = tuple(field.name for field in fields(KnownCode))
 _REQUIRED = ("err_code", "meaning", "category", "owner", "action")
-_ALLOWED = {
+_ALLOWED: dict[str, tuple[str, ...]] = {
     "stage": ("", *Stage),
+    "platform": ("", *PLATFORM_NAMES.values()),
     "category": tuple(Category),
     "owner": tuple(Owner),
 }
+_NEW_PLATFORM = re.compile(r"platform_\d+")
 
 
 def read_catalogue(text: str, *, name: str) -> tuple[KnownCode, ...]:
@@ -97,7 +100,8 @@ def _read_row(cells: list[str], place: str) -> KnownCode:
         if not row[column]:
             raise ConfigurationError(f"{place}: {column} is empty")
     for column, allowed in _ALLOWED.items():
-        if row[column] not in allowed:
+        is_new_platform = column == "platform" and _NEW_PLATFORM.fullmatch(row[column])
+        if row[column] not in allowed and not is_new_platform:
             raise ConfigurationError(
                 f"{place}: {column} {row[column]!r} is none of "
                 f"{', '.join(filter(None, allowed))}"

@@ -15,6 +15,7 @@ from pushloss_pipeline.report.heat import HEAT_STEPS, HeatMap, heat_map
 from pushloss_pipeline.report.incidents import find_incidents, marked_incidents
 from pushloss_pipeline.report.model import DONE_STATES, AppReport, DayFigures
 from pushloss_pipeline.report.words import (
+    counted,
     number,
     platform_name,
     short_day,
@@ -220,7 +221,10 @@ def _told(day: DayFigures) -> dict[str, str]:
 def state_told(day: DayFigures) -> str:
     """A day's state, and whether it still rises."""
     rising = day.is_young and day.lost_count is not None
-    return f"{state_name(day.state)}, still rising" if rising else state_name(day.state)
+    told = state_name(day.state)
+    if day.lost_count is not None and day.missing_app_count:
+        told = f"{counted(day.missing_app_count, 'app')} not known"
+    return f"{told}, still rising" if rising else told
 
 
 def _count_told(count: int | None) -> str:

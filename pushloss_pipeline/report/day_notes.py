@@ -1,14 +1,16 @@
 """The state of the data: which days are not what they should be, and what to do."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from pushloss_pipeline.report.model import DONE_STATES, AppReport, DayFigures, Report
 from pushloss_pipeline.report.words import counted, days_in_words, state_name
 
 NEEDS_A_PERSON = ("failed", "refused", "held")
+NAMED_APPS = 5
 
 _STATE_ORDER = (*NEEDS_A_PERSON, "expired", "never asked")
 
@@ -25,11 +27,6 @@ class DayNote:
     needs_person: bool
 
 
-def is_whole(day: DayFigures) -> bool:
-    """Whether the counts are all there; a held day keeps those it had."""
-    return day.lost_count is not None and day.state in (*DONE_STATES, "held")
-
-
 def needs_person(day: DayFigures, part: AppReport) -> bool:
     """Whether somebody can still do something about the day."""
     return day.state == "held" or (day.state in NEEDS_A_PERSON and day.is_askable)
@@ -37,7 +34,9 @@ def needs_person(day: DayFigures, part: AppReport) -> bool:
 
 def tell_days(part: AppReport) -> str:
     """How many days are known."""
-    known = sum(map(is_whole, part.days))
+    if not part.days:
+        return "No day was asked for yet."
+    known = sum(day.is_whole for day in part.days)
     of_all = "" if part.app else " for all apps"
     if known == len(part.days):
         return "The day is known." if known == 1 else f"All {known} days are known."
@@ -51,17 +50,10 @@ def note_days(part: AppReport, report: Report) -> tuple[DayNote, ...]:
     """Days that are not what they should be, those that need a person first."""
     if all(day.state == "never asked" for day in part.days):
         return ()  # the headline says it all
-    reasons: dict[tuple[str, str, bool], list[date]] = {}
-    for day in part.days:
-        if day.state not in DONE_STATES:
-            reason = (day.state, day.problem, day.is_askable)
-            reasons.setdefault(reason, []).append(day.loss_date)
     notes = [
-        _day_note(
-            state, problem, days, app=_app_meant(part, report, days), askable=askable
-        )
-        for (state, problem, askable), days in sorted(
-            reasons.items(), key=lambda item: (_state_rank(item[0][0]), item[1])
+        _day_note(reason, days, apps)
+        for reason, days, apps in sorted(
+            _reasons(part, report), key=lambda each: (_state_rank(each[0].state), each)
         )
     ]
     young = [d.loss_date for d in part.days if d.is_young and d.lost_count is not None]
@@ -79,23 +71,48 @@ def note_days(part: AppReport, report: Report) -> tuple[DayNote, ...]:
     return tuple(notes)
 
 
-def _app_meant(part: AppReport, report: Report, days: Sequence[date]) -> str | None:
-    """The part's app; of all together the one whose days they are, if it is one."""
-    if part.app is not None:
-        return part.app
-    apps = {
-        one.app
-        for one in report.apps
-        for day in one.days
-        if one.app and day.loss_date in days and day.state not in DONE_STATES
-    }
-    return apps.pop() if len(apps) == 1 and not report.left_out else None
+class _Reason(NamedTuple):
+    state: str
+    problem: str
+    is_askable: bool
 
 
-def _day_note(
-    state: str, problem: str, days: Sequence[date], *, app: str | None, askable: bool
-) -> DayNote:
-    option = f" --app {shlex.quote(app)}" if app else ""
+def _reasons(
+    part: AppReport, report: Report
+) -> Iterator[tuple[_Reason, tuple[date, ...], tuple[str, ...]]]:
+    """Why days are not well, which, and of which apps; of all together one by one.
+
+    One app's held day must not hide that another's is missing.
+    """
+    singles = [one for one in report.apps if one.app is not None]
+    is_split = part.app is None and bool(singles) and not report.left_out
+    apps: dict[tuple[_Reason, tuple[date, ...]], list[str]] = {}
+    for one in singles if is_split else [part]:
+        days: dict[_Reason, list[date]] = {}
+        for day in one.days:
+            if day.state not in DONE_STATES:
+                reason = _Reason(day.state, day.problem, day.is_askable)
+                days.setdefault(reason, []).append(day.loss_date)
+        for reason, some in days.items():
+            named = apps.setdefault((reason, tuple(some)), [])
+            if one.app is not None:
+                named.append(one.app)
+    for (reason, found), names in apps.items():
+        problem = reason.problem
+        if is_split:
+            problem = f"{_listed(names)}: {problem}"
+        yield reason._replace(problem=problem), found, tuple(names)
+
+
+def _listed(apps: Sequence[str]) -> str:
+    if len(apps) <= NAMED_APPS:
+        return ", ".join(apps)
+    return f"{', '.join(apps[:NAMED_APPS])} and {len(apps) - NAMED_APPS} more"
+
+
+def _day_note(reason: _Reason, days: Sequence[date], apps: Sequence[str]) -> DayNote:
+    state = reason.state
+    option = f" --app {shlex.quote(apps[0])}" if len(apps) == 1 else ""
     load = f"pushloss load {days[0]} {days[-1]}{option} --missing"
     hint, command = {
         "held": (
@@ -107,13 +124,13 @@ def _day_note(
         "never asked": ("ask", load),
         "expired": ("the API has forgotten it", ""),
     }.get(state, ("", ""))
-    if command == load and not askable:
+    if command == load and not reason.is_askable:
         hint, command = "too old to ask: the API has forgotten it", ""
     return DayNote(
         state_name(state),
         days_in_words(days),
         # The state stands in front already.
-        _without_state(problem, state),
+        _without_state(reason.problem, state),
         hint,
         command,
         needs_person=state in NEEDS_A_PERSON and bool(command),

@@ -19,8 +19,15 @@ class DayFigures:
     """The API still tells of it."""
     ready_to_send_count: int | None
     post_send_delivered_count: int | None
+    missing_app_count: int = 0
+    """Apps whose counts of the day are not known; the others' are told."""
     problem: str = ""
     """What is wrong, in words; names the app where the page tells of all of them."""
+
+    @property
+    def is_whole(self) -> bool:
+        """The counts are all there; a held or failed day keeps those it had."""
+        return self.lost_count is not None and not self.missing_app_count
 
     @property
     def lost_count(self) -> int | None:
@@ -182,7 +189,8 @@ class AppReport:
 
     app: str | None
     days: tuple[DayFigures, ...]
-    """Oldest first, without gaps; the last is the newest complete day."""
+    """Oldest first, without gaps; the last is the newest complete day, or the newest
+    that an app was asked for which is no longer configured."""
     change: Change
     top_codes: tuple[TopCode, ...]
     categories: tuple[Portion, ...]

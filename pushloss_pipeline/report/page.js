@@ -66,7 +66,9 @@
   function textOf(cell) {
     const exact = cell.querySelector("data, time");
     const text = exact ? exact.value ?? exact.dateTime : cell.textContent;
-    return text.replace(/\s+/g, " ").trim();
+    const bare = text.replace(/\s+/g, " ").trim();
+    // A spreadsheet must not take a text for a formula.
+    return !exact && /^([=@]|[+-](?!\d))/.test(bare) ? `'${bare}` : bare;
   }
 
   function textsOf(cell) {

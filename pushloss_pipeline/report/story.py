@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pushloss_pipeline.report.day_notes import is_whole
 from pushloss_pipeline.report.model import AppReport, Change, Code, CodeChange, Report
 from pushloss_pipeline.report.words import (
     EN_DASH,
@@ -67,14 +66,15 @@ class Total:
 
 def find_total(part: AppReport, report: Report) -> Total:
     """What the last days lost, over those that are known."""
-    days = part.days[-report.period_days :]
-    known = [day.lost_count for day in days if day.lost_count is not None]
     last_day = part.change.last_day
+    first_day = last_day - timedelta(days=report.period_days - 1)
+    days = [day for day in part.days if first_day <= day.loss_date <= last_day]
+    known = [day.lost_count for day in days if day.lost_count is not None]
     return Total(
         lost_count=sum(known) if known else None,
-        first_day=last_day - timedelta(days=report.period_days - 1),
+        first_day=first_day,
         last_day=last_day,
-        whole_days=sum(map(is_whole, days)),
+        whole_days=sum(day.is_whole for day in days),
         wanted_days=report.period_days,
     )
 
@@ -111,18 +111,16 @@ def _load_command(part: AppReport, total: Total) -> str:
 def _nothing_to_compare(part: AppReport, total: Total) -> Headline:
     assert total.lost_count is not None
     lost = counted(total.lost_count, "message was", "messages were")
-    before = (
-        part.days[-2 * total.wanted_days : -total.wanted_days]
-        if len(part.days) > total.wanted_days
-        else ()
-    )
+    least = "" if total.whole_days == total.wanted_days else "At least "
+    before_first = total.first_day - timedelta(days=total.wanted_days)
+    before = [d for d in part.days if before_first <= d.loss_date < total.first_day]
     reason = (
         "no day is known on both sides"
         if any(day.lost_count is not None for day in before)
         else f"of the {_days(total.wanted_days)} before none is known"
     )
     return Headline(
-        f"{lost} lost on {span_name(total.first_day, total.last_day)}. There is "
+        f"{least}{lost} lost on {span_name(total.first_day, total.last_day)}. There is "
         f"nothing to compare with yet: {reason}."
     )
 
@@ -233,7 +231,7 @@ class _Comparison:
         return f"the {noun} is spread over {spread}, foremost {foremost}", (first,)
 
     def _tell_and_rest(self, cell: CodeChange) -> str:
-        rest = number(abs(cell.change_count - self.change.change_count))
+        rest = number(abs(self._told_change(cell) - self.change.change_count))
         told = (self._name_and_change(cell), _meaning(cell.code), self._when(cell))
         return f"{_dashed(told)}, while others {_other(cell)} by {rest}"
 
@@ -245,7 +243,14 @@ class _Comparison:
         return f"{name} at {app}" if app else name
 
     def _name_and_change(self, cell: CodeChange) -> str:
-        return f"{self._name(cell)} ({signed(cell.change_count)})"
+        return f"{self._name(cell)} ({signed(self._told_change(cell))})"
+
+    def _told_change(self, cell: CodeChange) -> int:
+        """The change of the app that is named with the cell, else of all of them."""
+        app = self._app_behind(cell)
+        if not app:
+            return cell.change_count
+        return _changes_by_app(cell, self.report)[app]
 
     def _app_behind(self, cell: CodeChange) -> str:
         return app_behind(cell, self.part, self.report)
@@ -337,19 +342,22 @@ def _next_steps(codes: Iterable[Code]) -> tuple[NextStep, ...]:
 
 def app_behind(cell: CodeChange, part: AppReport, report: Report) -> str:
     """The app that makes most of a cell's change; empty where there is no such app."""
-    apps = [app for app in report.apps if app.app is not None]
-    if part.app is not None or len(apps) < 2:
+    if part.app is not None or sum(app.app is not None for app in report.apps) < 2:
         return ""
-    key = _key(cell.code)
-    changes: Counter[str] = Counter()
-    for app in apps:
-        for other in app.change.cells:
-            if _key(other.code) == key:
-                changes[app.app or ""] += other.change_count
-    for name, change_count in changes.items():
+    for name, change_count in _changes_by_app(cell, report).items():
         if cell.change_count and change_count / cell.change_count >= MOST_OF_A_CELL:
             return name
     return ""
+
+
+def _changes_by_app(cell: CodeChange, report: Report) -> Counter[str]:
+    key = _key(cell.code)
+    changes: Counter[str] = Counter()
+    for app in report.apps:
+        for other in app.change.cells:
+            if app.app is not None and _key(other.code) == key:
+                changes[app.app] += other.change_count
+    return changes
 
 
 def _key(code: Code) -> tuple[str, str, str]:

@@ -20,4 +20,10 @@ select
     is_young
 from push_loss_anomalies
 where loss_date between cast($map_first as date) and cast($last as date)
-order by loss_date desc, abs(excess_count) desc, app asc
+order by
+    loss_date desc,
+    abs(excess_count) desc,
+    app asc,
+    stage asc,
+    platform asc,
+    err_code asc

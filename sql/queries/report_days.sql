@@ -1,6 +1,7 @@
 -- The days of the report, app by app, without gaps, from $trend_first to $last; of an
 -- app that is no longer configured up to the newest day it was asked for.
--- Grain: one row per app, loss_date, from the first day it was asked for.
+-- Grain: one row per app, loss_date, from the first day it was asked for or, if that
+--     is earlier, could still be asked for.
 -- Reads: push_loss_days, apps, push_loss_by_app.
 
 with app_spans as (
@@ -8,15 +9,22 @@ with app_spans as (
     select
         apps.sdk_app_id,
         apps.app,
-        greatest(min(days.loss_date), cast($trend_first as date)) as first_day,
+        greatest(
+            least(
+                min(days.loss_date),
+                case when apps.is_configured then cast($askable_first as date) end
+            ),
+            cast($trend_first as date)
+        ) as first_day,
         case
             when apps.is_configured then cast($last as date)
             else max(days.loss_date)
         end as last_day
-    from push_loss_days as days
-    inner join apps
-        on days.sdk_app_id = apps.sdk_app_id
-    where days.loss_date <= cast($last as date)
+    from apps
+    left join push_loss_days as days
+        on
+            apps.sdk_app_id = days.sdk_app_id
+            and days.loss_date <= cast($last as date)
     group by apps.sdk_app_id, apps.app, apps.is_configured
 
 ),

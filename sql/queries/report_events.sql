@@ -16,4 +16,11 @@ select
     lost_count
 from push_loss_code_events
 where loss_date between cast($map_first as date) and cast($last as date)
-order by loss_date desc, lost_count desc, app asc, platform asc, err_code asc
+order by
+    loss_date desc,
+    lost_count desc,
+    app asc,
+    platform asc,
+    err_code asc,
+    stage asc,
+    event asc

@@ -114,7 +114,10 @@ nodes as (
         platform_id,
         platform,
         err_code,
-        row_number() over () as node
+        -- by its key: numbered by chance, each use of this would number anew
+        row_number() over (
+            order by sdk_app_id, depth, stage, platform_id, err_code
+        ) as node
     from met
     group by
         sdk_app_id,

@@ -120,6 +120,20 @@ def test_a_mistake_in_own_codes_loses_no_day(shop, pushloss, week):
     assert "count_star()\n21\n" == rows.out
 
 
+def test_own_codes_that_cannot_be_read_are_told(shop, pushloss):
+    """A folder in its place, an encoding of another time: one line, no traceback."""
+    path = shop.folder / OWN_CODES
+    path.write_bytes("stage,含义\n".encode("gbk"))
+    other_encoding = pushloss("check")
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    unreadable = pushloss("check")
+
+    assert (2, 2) == (other_encoding.code, unreadable.code)
+    assert "is not UTF-8 text; save it as CSV in UTF-8" in other_encoding.err
+    assert f"cannot read {path}: " in unreadable.err
+
+
 def test_the_explorer_starts_and_answers(shop, pushloss, week):
     """It serves the notebook on loopback until it is interrupted."""
     load_week(pushloss, week)

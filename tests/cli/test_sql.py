@@ -83,6 +83,10 @@ def test_a_table_shows_markup_as_text(pushloss):
         "install httpfs",
         "select * from nowhere",
         "selec 1",
+        "",
+        ";",
+        "/* nothing */",
+        "select 1; select 2",
     ],
 )
 def test_whatever_is_no_query_of_the_file_is_refused(pushloss, warehouse, statement):

@@ -1,5 +1,6 @@
 """Every run that changes the warehouse leaves a report, once, whatever came of it."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import dagster as dg
 import pytest
 
 from pushloss_pipeline.defs.ledger import REPORT
-from tests.defs.site import SHOP, Site, a_site
+from tests.defs.site import SHOP, Site, a_site, failure_of
 
 DAY_ASSETS = ("push_loss_responses", "push_loss")
 ALL_ASSETS = (*DAY_ASSETS, "warehouse", "push_loss_report")
@@ -69,4 +70,19 @@ def test_a_report_that_cannot_be_written_fails_no_day(site: Site) -> None:
 
     assert run.success
     assert ["MATERIALIZED"] == site.partitions(dg.AssetKey("push_loss"), days)
+    assert [] == told(site)
+
+
+def test_a_report_that_cannot_be_drawn_hides_no_bad_day(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the renderer, whatever it is, is logged and costs nothing else."""
+    days = site.days(2)
+    site.refuse(days[0])
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    monkeypatch.delitem(sys.modules, "pushloss_pipeline.report.page", raising=False)
+    run = site.run(days)
+
+    assert "1 of 2 days not done" in (failure_of(run).description or "")
+    assert ["FAILED", "MATERIALIZED"] == site.partitions(dg.AssetKey("push_loss"), days)
     assert [] == told(site)

@@ -46,6 +46,7 @@ def test_a_catalogue_is_read_row_by_row():
         (f"{HEADER}\n,fcm,,m,unknown,user,x,y\n", "line 2: err_code is empty"),
         (f"{HEADER}\n,fcm,1,m,oops,user,x,y\n", "line 2: category 'oops' is none of"),
         (f"{HEADER}\n,fcm,1,m,unknown,me,x,y\n", "owner 'me' is none of app team, ba"),
+        (f"{HEADER}\n,APNs,1,m,unknown,user,x,y\n", "platform 'APNs' is none of unkno"),
         (f"{HEADER}\nsent,fcm,1,m,unknown,user,x,y\n", "stage 'sent' is none of ready"),
         (f'{HEADER}\n,fcm,1,"m,unknown,user,x,y\n', "line 2: unexpected end of data"),
     ],
@@ -57,6 +58,13 @@ def test_a_mistake_in_a_catalogue_is_told_by_its_line(text, message):
         read_catalogue(text, name="codes.csv")
 
     assert message in str(told.value)
+
+
+def test_a_platform_that_no_page_names_may_have_codes():
+    """It is called as in the tables."""
+    text = f"{HEADER}\n,platform_9,1,m,unknown,user,x,y\n"
+
+    assert "platform_9" == read_catalogue(text, name="codes.csv")[0].platform
 
 
 def test_the_catalogue_of_the_package_holds_each_vendor():

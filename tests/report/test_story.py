@@ -290,6 +290,26 @@ def test_an_app_that_is_not_most_of_a_change_is_not_named() -> None:
     assert " at " not in sentence
 
 
+def test_an_app_that_is_named_is_told_with_its_own_figures() -> None:
+    """What little the others changed is not put down to it."""
+    together = a_part(change=a_change(CodeChange(APNS_403, 0, 1000)))
+    shop = a_part("shop", change=a_change(CodeChange(APNS_403, 0, 900)))
+    chat = a_part("chat", change=a_change(CodeChange(APNS_403, 0, 100)))
+
+    sentence = sentence_of(
+        replace(together, anomalies=(an_anomaly(date(2026, 11, 20)),)), shop, chat
+    )
+    falling = a_change(CodeChange(APNS_403, 0, 1000), CodeChange(XIAOMI_16, 5000, 10))
+    fallen = sentence_of(
+        replace(together, change=falling, anomalies=(an_anomaly(date(2026, 11, 20)),)),
+        shop,
+        chat,
+    )
+
+    assert "APNs 403 at shop" in sentence
+    assert fallen.startswith("APNs 403 at shop (+900)")
+
+
 def test_first_days_have_nothing_to_compare_with() -> None:
     """Without days before there is a total and no change."""
     part = a_part("shop", days=some_days(5, lost=10), change=a_change(compared=0))
@@ -297,8 +317,8 @@ def test_first_days_have_nothing_to_compare_with() -> None:
     apart = a_part("shop", days=gap, change=a_change(compared=0))
 
     assert (
-        "50 messages were lost on 16–22 November. There is nothing to compare with "
-        "yet: of the 7 days before none is known."
+        "At least 50 messages were lost on 16–22 November. There is nothing to compare "
+        "with yet: of the 7 days before none is known."
     ) == sentence_of(part)
     assert sentence_of(apart).endswith("yet: no day is known on both sides.")
 
@@ -397,7 +417,10 @@ def test_of_all_apps_the_command_names_the_one_that_is_meant() -> None:
 DAYS_KNOWN = {
     "all": (some_days(28), "All 28 days are known."),
     "one": (some_days(1), "The day is known."),
-    "some": (with_state("never asked", 1).days, "27 of 28 days are known."),
+    "some": (
+        (*some_days(27), replace(some_days(1, lost=None)[0], state="never asked")),
+        "27 of 28 days are known.",
+    ),
     "none": (some_days(3, lost=None, state="failed"), "None of the 3 days is known."),
 }
 
