@@ -119,6 +119,7 @@ class Ledger:
         try:
             written = write_report(self.parts)
         except Exception as problem:
+            # Whatever the renderer trips over: a page must not cost a day.
             self._context.log.error(
                 f"the report is not up to date: {problem}",
                 exc_info=not isinstance(problem, PushLossError),

@@ -48,7 +48,7 @@ def chart_rows(part: AppReport) -> dict[str, dict[str, Any]]:
     if all(day.lost_count is None for day in part.days):
         return {}
     rows = {
-        "days": [_day_row(day, part) for day in part.days],
+        "days": [_day_row(day) for day in part.days],
         "stages": [row for day in part.days for row in _stage_rows(day)],
         "incidents": list(_incident_rows(part)),
     }
@@ -199,9 +199,9 @@ def _incident_marks() -> Iterator[alt.Chart]:
     )
 
 
-def _day_row(day: DayFigures, part: AppReport) -> dict[str, Any]:
+def _day_row(day: DayFigures) -> dict[str, Any]:
     ground = "known"
-    if needs_person(day, part):
+    if needs_person(day):
         ground = "needs a person"
     elif day.lost_count is None or day.state not in DONE_STATES:
         ground = "unknown"

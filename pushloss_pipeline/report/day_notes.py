@@ -27,7 +27,7 @@ class DayNote:
     needs_person: bool
 
 
-def needs_person(day: DayFigures, part: AppReport) -> bool:
+def needs_person(day: DayFigures) -> bool:
     """Whether somebody can still do something about the day."""
     return day.state == "held" or (day.state in NEEDS_A_PERSON and day.is_askable)
 
