@@ -13,13 +13,17 @@ from pushloss_pipeline.defs.assets import (
 from pushloss_pipeline.defs.partitions import daily_partitions
 from pushloss_pipeline.defs.resources import RESOURCE, pushloss_resource
 from pushloss_pipeline.defs.schedules import daily_schedule, load_job, replay_job
-from pushloss_pipeline.parts import utc_now
+from pushloss_pipeline.parts import OpenParts, open_parts
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.steps import Listener
 
 
 def build_definitions(
-    settings: Settings, *, listener: Listener | None = None, pool: str | None = POOL
+    settings: Settings,
+    *,
+    listener: Listener | None = None,
+    pool: str | None = POOL,
+    open_parts: OpenParts = open_parts,
 ) -> dg.Definitions:
     """All definitions for one configuration; `listener` hears of every outcome."""
     daily = daily_partitions(settings)
@@ -31,8 +35,8 @@ def build_definitions(
     return dg.Definitions(
         assets=assets,
         jobs=[load_job, replay_job],
-        schedules=[daily_schedule(settings, utc_now)],
-        resources={RESOURCE: pushloss_resource(settings, listener)},
+        schedules=[daily_schedule(open_parts(settings))],
+        resources={RESOURCE: pushloss_resource(settings, open_parts, listener)},
         executor=dg.in_process_executor,
     )
 

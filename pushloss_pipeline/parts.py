@@ -1,6 +1,6 @@
 """The one place where the real parts are plugged together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -11,6 +11,9 @@ from pushloss_pipeline.adapters.usersig import UserSigs
 from pushloss_pipeline.adapters.warehouse import Warehouse
 from pushloss_pipeline.settings import Settings
 from pushloss_pipeline.steps import Parts
+
+OpenParts = Callable[[Settings], Parts]
+"""How parts come about: `open_parts`, or the same with another clock."""
 
 
 def utc_now() -> datetime:

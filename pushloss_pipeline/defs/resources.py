@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from pushloss_pipeline.parts import open_parts
+from pushloss_pipeline.parts import OpenParts
 from pushloss_pipeline.settings import Settings
 from pushloss_pipeline.steps import DayOutcome, Listener, Parts
 
@@ -20,7 +20,7 @@ class PushLoss:
 
 
 def pushloss_resource(
-    settings: Settings, listener: Listener | None
+    settings: Settings, open_parts: OpenParts, listener: Listener | None
 ) -> dg.ResourceDefinition:
     """Parts of this configuration; keys stay in the environment until a call."""
 

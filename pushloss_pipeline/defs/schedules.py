@@ -1,12 +1,11 @@
 """Jobs and the daily schedule."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 
 from pushloss_pipeline.domain.window import askable_days
-from pushloss_pipeline.settings import Settings
+from pushloss_pipeline.steps import Parts
 
 LOAD_JOB = "daily_push_loss"
 REPLAY_JOB = "replay_push_loss"
@@ -36,10 +35,9 @@ replay_job = dg.define_asset_job(
 )
 
 
-def daily_schedule(
-    settings: Settings, clock: Callable[[], datetime]
-) -> dg.ScheduleDefinition:
+def daily_schedule(parts: Parts) -> dg.ScheduleDefinition:
     """Every day: yesterday and all earlier days that the API still tells."""
+    settings = parts.settings
     at = settings.schedule_time
 
     @dg.schedule(
@@ -55,7 +53,7 @@ def daily_schedule(
         context: dg.ScheduleEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:
         tick = context.scheduled_execution_time
-        if clock() - tick > TOO_LATE:
+        if parts.clock() - tick > TOO_LATE:
             return dg.SkipReason(f"the tick of {tick:%Y-%m-%d} is more than a day old")
         days = [
             day

@@ -1,6 +1,7 @@
 """The daily schedule: which days a tick asks for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ import pytest
 
 from pushloss_pipeline.definitions import build_definitions
 from pushloss_pipeline.defs.schedules import daily_schedule
+from pushloss_pipeline.parts import open_parts
 from tests.defs.site import Site
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -26,7 +28,8 @@ def evaluate(site: Site) -> Evaluate:
     ) -> dg.RunRequest | str:
         start = datetime.fromisoformat(start_date).date()
         settings = site.settings.model_copy(update={"start_date": start})
-        schedule = daily_schedule(settings, lambda: TICK + delay)
+        parts = replace(open_parts(settings), clock=lambda: TICK + delay)
+        schedule = daily_schedule(parts)
         context = dg.build_schedule_context(scheduled_execution_time=TICK)
         tick = schedule.evaluate_tick(context)
         if tick.skip_message:
