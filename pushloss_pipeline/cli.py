@@ -158,19 +158,24 @@ def accept(
     app_name: Annotated[
         str, typer.Option("--app", metavar="NAME", help="The app it is held for.")
     ],
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take it back: the rows stand again.")
+    ] = False,
 ) -> None:
     """Apply a held answer: the day is empty from now on.
 
     An answer without rows for a day that has rows is held until somebody
-    accepts it. The rows stay in push_loss_history. Example:
+    accepts it. The rows stay in push_loss_history; --undo brings them back,
+    and the day is held again. Example:
 
         pushloss accept 2026-03-05 --app shop
     """
-    from pushloss_pipeline.steps import accept_day, publish
+    from pushloss_pipeline.steps import accept_day, publish, undo_acceptance
 
     parts = _open()
     (name,) = parts.settings.select((app_name,))
-    outcome = accept_day(parts, name, day)
+    decide = undo_acceptance if undo else accept_day
+    outcome = decide(parts, name, day)
     publish(parts)
     make_console().print(
         f"{name} {day} is {outcome.state} as of revision {outcome.revision}",

@@ -201,13 +201,38 @@ def accept_day(parts: Parts, name: str, day: date) -> DayOutcome:
     app_day = _key(parts, name, day)
     standing = parts.lake.standings([app_day])[app_day]
     if standing is None or standing.state is not State.HELD:
-        known = standing.state.value if standing else "never asked for"
-        raise UsageError(f"nothing is held for {name} on {day}: the day is {known}")
+        raise UsageError(f"nothing is held for {name} on {day}: {_known_as(standing)}")
     acceptance = _decision(parts, name, day, Outcome.ACCEPTED)
     (outcome,) = _record(parts, [(acceptance,)], build=True)
-    if not outcome.is_new_revision:
+    if outcome.state is not State.EMPTY:
         raise UsageError(f"{name} on {day} was loaded anew meanwhile: nothing is held")
     return outcome
+
+
+def undo_acceptance(parts: Parts, name: str, day: date) -> DayOutcome:
+    """Take an acceptance back: the day's rows stand again, and it is held again."""
+    app_day = _key(parts, name, day)
+    entries = parts.lake.entries([app_day]).get(app_day, [])
+    answers = {a.response_id: a for a in parts.lake.answers([app_day]).get(app_day, [])}
+    revisions = [entry for entry in entries if entry.is_revision]
+    newest = answers.get(revisions[-1].response_id) if revisions else None
+    if newest is None or newest.outcome is not Outcome.ACCEPTED:
+        known = _known_as(entries[-1] if entries else None)
+        raise UsageError(f"nothing is accepted for {name} on {day}: {known}")
+    lost = next(entry for entry in reversed(revisions) if entry.row_count)
+    restoration = replace(
+        _decision(parts, name, day, Outcome.RESTORED),
+        body=answers[lost.response_id].body,
+        fetched_at=lost.fetched_at,
+    )
+    (outcome,) = _record(parts, [(restoration,)], build=True)
+    if outcome.state is not State.HELD:
+        raise UsageError(f"{name} on {day} was loaded anew meanwhile: it has rows")
+    return outcome
+
+
+def _known_as(standing: Standing | None) -> str:
+    return f"the day is {standing.state}" if standing else "it was never asked for"
 
 
 def publish(parts: Parts) -> Published:

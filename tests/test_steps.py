@@ -33,6 +33,7 @@ from pushloss_pipeline.steps import (
     publish,
     replay_days,
     require_a_key,
+    undo_acceptance,
 )
 from tests.builders import a_body
 from tests.world import THREE_APPS, World, WorldBuilder, secret_variable
@@ -457,10 +458,40 @@ def test_nothing_to_accept(world: World, is_loaded: bool) -> None:
     assert Outcome.ACCEPTED not in {a.outcome for a in world.answers(FIRST, DAY)}
 
 
-def test_accepted_too_late(world: World) -> None:
-    """An acceptance that comes after a new answer changes nothing, and says so."""
+@pytest.mark.parametrize("is_loaded", [True, False], ids=["loaded", "never asked"])
+def test_nothing_to_take_back(world: World, is_loaded: bool) -> None:
+    """Only an acceptance can be taken back; any other day says what it is."""
+    if is_loaded:
+        world.load([FIRST], [DAY])
+
+    with pytest.raises(UsageError, match="loaded" if is_loaded else "never asked for"):
+        undo_acceptance(world.parts, FIRST, DAY)
+
+    assert Outcome.RESTORED not in {a.outcome for a in world.answers(FIRST, DAY)}
+
+
+def test_taken_back_too_late(world: World) -> None:
+    """A day that has rows again keeps them, and says so."""
     rows, nothing = a_body({"1": 5}).decode(), a_body({}).decode()
     world.simulator.script([{"body": rows}, {"body": nothing}, {"body": rows}])
+    world.load([FIRST], [DAY])
+    world.load([FIRST], [DAY])
+    accept_day(world.parts, FIRST, DAY)
+    load_days(world.parts, [FIRST], [DAY], build=False)  # stored, not judged yet
+
+    with pytest.raises(UsageError, match="meanwhile"):
+        undo_acceptance(world.parts, FIRST, DAY)
+
+    publish(world.parts)
+    assert [(FIRST, DAY, "loaded", 3)] == world.rows(STATES)
+
+
+@pytest.mark.parametrize(("count", "revision"), [(5, 1), (6, 2)], ids=["same", "other"])
+def test_accepted_too_late(world: World, count: int, revision: int) -> None:
+    """An acceptance that comes after a new answer changes nothing, and says so."""
+    rows, nothing = a_body({"1": 5}).decode(), a_body({}).decode()
+    again = a_body({"1": count}).decode()
+    world.simulator.script([{"body": rows}, {"body": nothing}, {"body": again}])
     world.load([FIRST], [DAY])
     world.load([FIRST], [DAY])
     load_days(world.parts, [FIRST], [DAY], build=False)  # stored, not judged yet
@@ -469,7 +500,7 @@ def test_accepted_too_late(world: World) -> None:
         accept_day(world.parts, FIRST, DAY)
 
     publish(world.parts)
-    assert [(FIRST, DAY, "loaded", 1)] == world.rows(STATES)
+    assert [(FIRST, DAY, "loaded", revision)] == world.rows(STATES)
 
 
 def test_day_statuses(world: World) -> None:
