@@ -29,7 +29,7 @@ from pushloss_pipeline.domain.verdict import DONE, State
 
 if TYPE_CHECKING:
     from pushloss_pipeline.adapters.warehouse import Rows
-    from pushloss_pipeline.steps import DayOutcome, Parts
+    from pushloss_pipeline.steps import DayOutcome, DayStatus, Parts
 
 DONE_EXIT, FAILED_EXIT, WRONG_EXIT = 0, 1, 2
 INTERRUPTED_EXIT = 130
@@ -148,6 +148,7 @@ def status(app_names: AppNames = None) -> None:
             escape(day.problem),
         )
     make_console().print(table)
+    _tell_unfinished(statuses, app_names or ())
 
 
 @app.command()
@@ -473,6 +474,21 @@ def _in_csv(value: Any) -> Any:
 
 def _in_json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _tell_unfinished(statuses: "Sequence[DayStatus]", names: Sequence[str]) -> None:
+    """Below the table: what is not in, how long it can be had, and the command."""
+    unfinished = [s for s in statuses if s.state not in DONE and s.days_left]
+    if not unfinished:
+        return
+    days = [status.loss_date for status in unfinished]
+    left = min(status.days_left for status in unfinished)
+    chosen = "".join(f" --app {name}" for name in names)
+    _say(
+        f"\n{len(unfinished)} app days are not in; the API forgets the first in "
+        f"{_coloured_days_left(left, is_done=False)} {'day' if left == 1 else 'days'}"
+        f"\n  → pushloss load {min(days)} {max(days)} --missing{escape(chosen)}"
+    )
 
 
 _STATE_COLOURS = {

@@ -24,6 +24,7 @@ from pushloss_pipeline.domain.verdict import (
     Standing,
     State,
     judge_all,
+    may_be_unready,
     missing_entries,
 )
 from pushloss_pipeline.domain.window import (
@@ -148,6 +149,7 @@ def load_days(
     *,
     build: bool = True,
     only_missing: bool = False,
+    empty_again: bool = False,
     on_outcome: Listener = lambda outcome: None,
 ) -> tuple[DayOutcome, ...]:
     """Ask the API for these days of these apps and record what it says.
@@ -155,7 +157,8 @@ def load_days(
     A day that the API has forgotten is rebuilt from its stored answers or
     reported as expired. With `build` False answers are stored, not judged.
     With `only_missing`, days that are done already are left alone and have no
-    outcome. What goes wrong with one app or day is in its outcome.
+    outcome; `empty_again` asks among them those that may not have been ready.
+    What goes wrong with one app or day is in its outcome.
     """
     settings, now = parts.settings, parts.clock()
     forgotten = [
@@ -164,7 +167,7 @@ def load_days(
         if is_expired(day, settings.timezone, settings.retention_days, now)
     ]
     wanted = (
-        _missing(parts, names, days)
+        _missing(parts, names, days, empty_again=empty_again)
         if only_missing
         else {name: list(days) for name in names}
     )
@@ -306,6 +309,39 @@ def day_statuses(parts: Parts, names: Sequence[str]) -> tuple[DayStatus, ...]:
     return tuple(statuses)
 
 
+def unfinished_days(parts: Parts) -> dict[str, tuple[date, ...]]:
+    """Days by app that the API still tells and that are not in, or may be unready."""
+    names, days = parts.settings.select(), _scheduled_days(parts)
+    missing = _missing(parts, names, days, empty_again=True)
+    return {name: tuple(days) for name, days in missing.items() if days}
+
+
+def missed_days(parts: Parts) -> dict[str, tuple[date, ...]]:
+    """Days by app that nobody asked for before the API forgot them.
+
+    Only those after its first answer: an app that is new has missed nothing.
+    """
+    if not parts.warehouse.path.exists():
+        return {}
+    question = read_statement("queries", "missed_days")
+    window = askable_days(
+        parts.settings.timezone, parts.settings.retention_days, parts.clock()
+    )
+    found = parts.warehouse.query(question.text, {"askable_first": window[0]})
+    missed: dict[str, list[date]] = {}
+    names = {app.sdk_app_id: name for name, app in parts.settings.apps.items()}
+    for sdk_app_id, day in found.rows:
+        if sdk_app_id in names and day >= parts.settings.start_date:
+            missed.setdefault(names[sdk_app_id], []).append(day)
+    return {name: tuple(days) for name, days in missed.items()}
+
+
+def _scheduled_days(parts: Parts) -> tuple[date, ...]:
+    settings = parts.settings
+    window = askable_days(settings.timezone, settings.retention_days, parts.clock())
+    return tuple(day for day in window if day >= settings.start_date)
+
+
 def probe(parts: Parts, name: str) -> Probe:
     """Sign and ask for an app's newest complete day, storing nothing."""
     day = last_complete_day(parts.settings.timezone, parts.clock())
@@ -327,18 +363,25 @@ def probe(parts: Parts, name: str) -> Probe:
 
 
 def _missing(
-    parts: Parts, names: Sequence[str], days: Sequence[date]
+    parts: Parts, names: Sequence[str], days: Sequence[date], *, empty_again: bool
 ) -> dict[str, list[date]]:
     keys = [_key(parts, name, day) for name in names for day in days]
     standings = parts.lake.standings(keys)
-    return {
-        name: [day for day in days if not _is_done(standings[_key(parts, name, day)])]
-        for name in names
-    }
+
+    def is_missing(name: str, day: date) -> bool:
+        standing = standings[_key(parts, name, day)]
+        if standing is None or standing.state not in DONE:
+            return True
+        return empty_again and _is_unready(
+            parts, day, standing.state, standing.revision
+        )
+
+    return {name: [day for day in days if is_missing(name, day)] for name in names}
 
 
-def _is_done(standing: Standing | None) -> bool:
-    return standing is not None and standing.state in DONE
+def _is_unready(parts: Parts, day: date, state: State, revision: int) -> bool:
+    ended_at = day_window(day, parts.settings.timezone).end
+    return may_be_unready(state, revision, ended_at=ended_at, now=parts.clock())
 
 
 def _key(parts: Parts, name: str, day: date) -> AppDay:
@@ -567,8 +610,11 @@ def _status(
     left = expires_at(day, settings.timezone, settings.retention_days) - now
     days_left = max(0, -(-left // timedelta(days=1)))
     if row is None:
-        return DayStatus(name, day, None, 0, 0, None, days_left, "never asked for")
+        return DayStatus(name, day, None, 0, 0, None, days_left, "")
     state = State(row["state"])
+    problem = _problem(state, row["error_code"], row["error_info"])
+    if _is_unready(parts, day, state, row["revision"]):
+        problem = "perhaps not ready yet: it is asked again today"
     return DayStatus(
         app=name,
         loss_date=day,
@@ -577,5 +623,5 @@ def _status(
         row_count=row["row_count"],
         fetched_at=row["fetched_at"],
         days_left=days_left,
-        problem=_problem(state, row["error_code"], row["error_info"]),
+        problem=problem,
     )

@@ -54,7 +54,7 @@ DONE = frozenset({State.LOADED, State.EMPTY})
 """States that need nobody; every other is what `--missing` asks for again."""
 
 READY_AFTER = timedelta(days=1)
-"""An answer without rows that came sooner after the day's end may be an early one."""
+"""Sooner after the day's end, an answer without rows may be an early one."""
 
 _REFUSALS = frozenset(
     {
@@ -119,14 +119,14 @@ def judge(standing: Standing | None, answer: Answer) -> Standing | None:
             return _judge_answered(standing, answer)
 
 
-def may_be_unready(standing: Standing | None, *, ended_at: datetime) -> bool:
-    """Whether a day is empty only because it was asked so soon after its end."""
-    return (
-        standing is not None
-        and standing.state is State.EMPTY
-        and standing.revision == 1  # a later one was accepted, or had rows before it
-        and standing.fetched_at < ended_at + READY_AFTER
-    )
+def may_be_unready(
+    state: State | None, revision: int, *, ended_at: datetime, now: datetime
+) -> bool:
+    """Whether a day may be empty only because it was asked so soon after its end.
+
+    A later revision than the first that is empty was accepted.
+    """
+    return state is State.EMPTY and revision == 1 and now < ended_at + READY_AFTER
 
 
 def judge_all(standing: Standing | None, answers: Sequence[Answer]) -> list[Standing]:

@@ -198,8 +198,11 @@ def test_status_shows_each_day(pushloss, week):
 
     ran = pushloss("status", "--app", "app_0001")
 
-    lines = {line.split()[1]: line for line in ran.out.splitlines()[1:]}
+    table, below = ran.out.split("\n\n")
+    lines = {line.split()[1]: line for line in table.splitlines()[1:]}
     assert [str(day) for day in week] == list(lines)
+    assert "6 app days are not in" in below
+    assert f"pushloss load {week[0]} {week[-1]} --missing --app app_0001" in below
     assert "loaded" in lines[str(week[1])]
     assert "never asked" in lines[str(week[0])]
 

@@ -219,27 +219,24 @@ def test_a_restoration_that_cannot_be_read_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("moves", "hours", "expected"),
+    ("state", "revision", "hours", "expected"),
     [
-        ([], 10, False),
-        ([ok(NOTHING)], 10, True),
-        ([ok(NOTHING)], 24, False),
-        ([ok(A)], 10, False),
-        ([ok(A), ok(NOTHING)], 10, False),
-        ([ok(A), ok(NOTHING), acceptance], 10, False),
-        ([ok(NOTHING), no_answer], 10, False),
+        (EMPTY, 1, 10, True),
+        (EMPTY, 1, 24, False),
+        (EMPTY, 2, 10, False),
+        (LOADED, 1, 10, False),
+        (FAILED, 1, 10, False),
+        (None, 0, 10, False),
     ],
-    ids=["never asked", "soon", "a day later", "loaded", "held", "accepted", "failed"],
+    ids=["soon", "a day later", "accepted", "loaded", "failed", "never asked"],
 )
 def test_an_early_empty_day_may_be_unready(
-    moves: Sequence[Move], hours: int, expected: bool
+    state: State | None, revision: int, hours: int, expected: bool
 ) -> None:
     """Only a first answer without rows, soon after the day's end, is doubted."""
-    standing = last_of(*moves) if moves else None
-    asked_at = standing.fetched_at if standing else START
+    now = START + timedelta(hours=hours)
 
-    ended_at = asked_at - timedelta(hours=hours)
-    assert expected == may_be_unready(standing, ended_at=ended_at)
+    assert expected == may_be_unready(state, revision, ended_at=START, now=now)
 
 
 def test_acceptance_keeps_the_answers_time() -> None:
