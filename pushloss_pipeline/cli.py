@@ -361,7 +361,7 @@ def _run_days(
         except KeyboardInterrupt:
             progress.stop()
             _complain(
-                f"interrupted; {len(outcomes)} app days are kept. Run it again with"
+                f"interrupted; {_app_days(len(outcomes))} kept. Run it again with"
                 " --missing for the rest"
             )
             raise typer.Exit(INTERRUPTED_EXIT) from None
@@ -394,11 +394,15 @@ def _tell(outcomes: "Sequence[DayOutcome]") -> int:
         return 0
     _say(
         ("" if failed else "[green]✓[/] ")
-        + f"{len(done)} app days done"
+        + f"{_app_days(len(done))} done"
         + (f" ({states}), {revised} with new content" if done else "")
         + (f"; [red]{len(failed)} failed[/]" if failed else "")
     )
     return len(failed)
+
+
+def _app_days(count: int) -> str:
+    return f"{count} app day{'' if count == 1 else 's'}"
 
 
 def _open() -> "Parts":
@@ -485,7 +489,7 @@ def _tell_unfinished(statuses: "Sequence[DayStatus]", names: Sequence[str]) -> N
     left = min(status.days_left for status in unfinished)
     chosen = "".join(f" --app {name}" for name in names)
     _say(
-        f"\n{len(unfinished)} app days are not in; the API forgets the first in "
+        f"\n{_app_days(len(unfinished))} not in; the API forgets the first in "
         f"{_coloured_days_left(left, is_done=False)} {'day' if left == 1 else 'days'}"
         f"\n  → pushloss load {min(days)} {max(days)} --missing{escape(chosen)}"
     )

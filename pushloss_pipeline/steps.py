@@ -408,7 +408,7 @@ def _decision(parts: Parts, name: str, day: date, outcome: Outcome) -> Answer:
     """What stands in the record in an answer's place."""
     now = parts.clock()
     window = day_window(day, parts.settings.timezone)
-    info = "the API has forgotten this day, and no answer with its losses was kept"
+    info = "the API forgot it before an answer with its losses was kept"
     return Answer(
         response_id=uuid4().hex,
         sdk_app_id=parts.settings.apps[name].sdk_app_id,

@@ -201,7 +201,7 @@ def test_status_shows_each_day(pushloss, week):
     table, below = ran.out.split("\n\n")
     lines = {line.split()[1]: line for line in table.splitlines()[1:]}
     assert [str(day) for day in week] == list(lines)
-    assert "6 app days are not in" in below
+    assert "6 app days not in" in below
     assert f"pushloss load {week[0]} {week[-1]} --missing --app app_0001" in below
     assert "loaded" in lines[str(week[1])]
     assert "never asked" in lines[str(week[0])]
