@@ -7,15 +7,19 @@ from zoneinfo import ZoneInfo
 from pushloss_pipeline.domain.model import DayWindow
 
 SETTLING_DAYS = 3
-"""Most receipts of a day are in so long after its end; some need a week."""
+"""Age at which a day's counts have settled, until that is measured."""
+SETTLED_SHARE = 0.98
+"""Of its final count: what is missing then is less than days differ by chance."""
+MEASURED_DAYS = 14
+"""App days of an age that it takes to measure it."""
 
 _ONE_DAY = timedelta(days=1)
 
 
 class DayBounds(NamedTuple):
-    """Until when a day is young, and until when the API tells of it."""
+    """When a day was over, and until when the API tells of it."""
 
-    settles_at: datetime
+    ended_at: datetime
     expires_at: datetime
 
 
@@ -45,7 +49,7 @@ def expires_at(day: date, zone: ZoneInfo, retention_days: int) -> datetime:
 def day_bounds(day: date, zone: ZoneInfo, retention_days: int) -> DayBounds:
     """Both moments of a day that matter after its end."""
     return DayBounds(
-        settles_at=day_window(day + timedelta(days=SETTLING_DAYS), zone).end,
+        ended_at=day_window(day, zone).end,
         expires_at=expires_at(day, zone, retention_days),
     )
 

@@ -69,6 +69,7 @@ PROMISED = {
         "row_count": "INTEGER",
         "overall_count": "BIGINT",
         "fetched_at": "TIMESTAMP WITH TIME ZONE",
+        "ended_at": "TIMESTAMP WITH TIME ZONE",
         "expires_at": "TIMESTAMP WITH TIME ZONE",
         "is_young": "BOOLEAN",
         "error_code": "BIGINT",
@@ -167,7 +168,7 @@ class Place:
             apps=apps,
             codes=codes,
             bounds=lambda day: DayBounds(
-                settles_at=_midnight(day) + timedelta(days=4),
+                ended_at=_midnight(day) + timedelta(days=1),
                 expires_at=_midnight(day) + timedelta(days=8),
             ),
             now=now,
