@@ -47,8 +47,8 @@ def main() -> None:
     first = last - timedelta(days=DAYS - 1)
     with running(scenario, calls_per_second=None) as past:
         console.print(
-            f"[bold]1[/] A simulator of the API tells of {PAST_WEEKS} past weeks, loaded "
-            "as they would have been then …"
+            f"[bold]1[/] A simulator of the API tells of {PAST_WEEKS} past weeks, "
+            "loaded as they would have been then …"
         )
         settings = write_configuration(
             folder, past.url, today=today, calls_per_second=1000.0

@@ -21,9 +21,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_parts(
-    settings: Settings, *, clock: Callable[[], datetime] = utc_now
-) -> Parts:
+def open_parts(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Parts:
     """Real parts for this configuration; nothing is opened before it is used."""
     folder = settings.local_dir
     usersigs = UserSigs()

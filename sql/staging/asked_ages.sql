@@ -1,5 +1,5 @@
 -- At which ages of a day (whole days since its end, 0 the morning after) its app was
--- asked, and what stood then. An answer that changed nothing leaves no entry; but each
+-- asked, and what stood then; and whether an answer came after the API forgot it. An answer that changed nothing leaves no entry; but each
 -- daily run brings a first entry for the day before, so an app was asked at the times
 -- of all its answers, whatever day they are of. What was decided after the API had
 -- forgotten a day is no answer; and from an answer that was no good to the next good
@@ -30,6 +30,13 @@ askings as (
     where
         answers.state in ('loaded', 'empty', 'held')
         and answers.fetched_at < bounds.expires_at
+
+),
+
+newest as (
+
+    select max(asked_at) as asked_at
+    from askings
 
 ),
 
@@ -77,7 +84,7 @@ asked as (
         asked_days.asked_at,
         standing.revision,
         bounds.age_count,
-        bounds.expires_at,
+        bounds.expires_at <= newest.asked_at as is_forgotten,
         least(
             cast(
                 floor(epoch(asked_days.asked_at - bounds.ended_at) / 86400)
@@ -100,6 +107,7 @@ asked as (
                 standing.until_at is null
                 or asked_days.asked_at < standing.until_at
             )
+    cross join newest
 
 )
 
@@ -108,8 +116,7 @@ select
     loss_date,
     age_days,
     age_count,
-    expires_at,
-    max(asked_at) as asked_at,
+    is_forgotten,
     arg_max(revision, asked_at) as revision
 from asked
-group by sdk_app_id, loss_date, age_days, age_count, expires_at
+group by sdk_app_id, loss_date, age_days, age_count, is_forgotten

@@ -12,9 +12,7 @@ with final_days as (
         loss_date,
         revision
     from asked_ages
-    qualify
-        age_days = age_count - 1
-        and expires_at <= max(asked_at) over ()
+    where is_forgotten and age_days = age_count - 1
 
 ),
 
