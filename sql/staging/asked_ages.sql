@@ -1,9 +1,9 @@
 -- At which ages of a day (whole days since its end, 0 the morning after) its app was
--- asked, and what stood then; and whether an answer came after the API forgot it. An answer that changed nothing leaves no entry; but each
--- daily run brings a first entry for the day before, so an app was asked at the times
--- of all its answers, whatever day they are of. What was decided after the API had
--- forgotten a day is no answer; and from an answer that was no good to the next good
--- one, nothing is known of a day.
+-- asked, and what stood then; is_forgotten: an answer came after the API forgot it.
+-- An answer that changed nothing leaves no entry; but each daily run brings a first
+-- entry for the day before, so an app was asked at the times of all its answers,
+-- whatever day they are of. What was decided after the API had forgotten a day is no
+-- answer; and from an answer that was no good to the next good one, nothing is known.
 -- Grain: one row per sdk_app_id, loss_date, age_days.
 -- Reads: day_answers, day_bounds.
 
