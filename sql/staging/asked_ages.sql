@@ -21,15 +21,19 @@ with bounds as (
 
 askings as (
 
-    select distinct
+    -- one for all answers of a run; in every zone days end at a quarter of an hour
+    select
         answers.sdk_app_id,
-        answers.fetched_at as asked_at
+        max(answers.fetched_at) as asked_at
     from day_answers as answers
     inner join bounds
         on answers.loss_date = bounds.loss_date
     where
         answers.state in ('loaded', 'empty', 'held')
         and answers.fetched_at < bounds.expires_at
+    group by
+        answers.sdk_app_id,
+        time_bucket(interval 15 minute, answers.fetched_at)
 
 ),
 

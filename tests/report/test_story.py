@@ -273,10 +273,8 @@ def test_a_rise_from_days_asked_too_early_is_told_with_care() -> None:
     ]
     part = a_part(days=days, change=a_change(CodeChange(APNS_403, 100, 900)))
 
-    assert [
-        "Part of the rise may be that 14 November was asked too early: receipts came "
-        "in later."
-    ] == list(map(plain, headline_of(part).caveats))
+    [caveat] = map(plain, headline_of(part).caveats)
+    assert caveat.startswith("Part of the rise may be that 14 November was asked too")
 
 
 def test_young_days_are_noted() -> None:
