@@ -35,7 +35,8 @@ expiry as (
 select
     app_spans.app,
     coalesce(days.state, 'never asked for') as state,
-    cast(ceil(epoch(expiry.expires_at - $now) / 86400) as integer) as days_left
+    cast(ceil((epoch(expiry.expires_at) - epoch($now)) / 86400) as integer)
+        as days_left
 from app_spans
 cross join expiry
 left join push_loss_days as days

@@ -14,7 +14,8 @@ with bounds as (
         ended_at,
         expires_at,
         -- where the clock is moved, the ages are an hour more or less in all
-        cast(round(epoch(expires_at - ended_at) / 86400) as integer) as age_count
+        cast(round((epoch(expires_at) - epoch(ended_at)) / 86400) as integer)
+            as age_count
     from day_bounds
 
 ),
@@ -91,8 +92,8 @@ asked as (
         bounds.expires_at <= newest.asked_at as is_forgotten,
         least(
             cast(
-                floor(epoch(asked_days.asked_at - bounds.ended_at) / 86400)
-                as integer
+                (epoch_us(asked_days.asked_at) - epoch_us(bounds.ended_at))
+                // 86400000000 as integer
             ),
             bounds.age_count - 1
         ) as age_days
