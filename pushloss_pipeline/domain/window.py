@@ -9,7 +9,11 @@ from pushloss_pipeline.domain.model import DayWindow
 SETTLING_DAYS = 3
 """Age at which a day's counts have settled, until that is measured."""
 SETTLED_SHARE = 0.98
-"""Of its final count: what is missing then is less than days differ by chance."""
+"""Of its final count: what still comes moves a day by less than 2 %.
+
+The simulator's days reach 74, 94, 98 and 99 % of their losses after sending at
+ages 0 to 3, so they settle at age 3 (97.8 % at age 2 is not enough).
+"""
 MEASURED_DAYS = 14
 """App days of an age that it takes to measure it."""
 
