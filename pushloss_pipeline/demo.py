@@ -33,7 +33,7 @@ MORNING = time(10, 30)
 DAYS = 7
 PAST_WEEKS = 9
 """Enough for the usual range of a weekday, which incidents are told by."""
-DAILY_WEEKS = 3
+DAILY_WEEKS = 2
 """Enough to measure how much of a day is known at each age."""
 
 
