@@ -252,6 +252,7 @@ def _days(app: SimulatedApp, days: Sequence[date]) -> Iterator[dict[str, Any]]:
             "row_count": 0,
             "overall_count": 0,
             "fetched_at": LONG_AFTER,
+            "ended_at": LONG_AFTER,
             "expires_at": LONG_AFTER,
             "is_young": False,
             "warnings": [],

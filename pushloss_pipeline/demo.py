@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,7 +13,8 @@ from rich.padding import Padding
 
 from pushloss_pipeline.adapters.sql_files import read_statement
 from pushloss_pipeline.cli import make_console, rows_table
-from pushloss_pipeline.domain.window import last_complete_day
+from pushloss_pipeline.domain.model import AppDay
+from pushloss_pipeline.domain.window import askable_days, last_complete_day
 from pushloss_pipeline.parts import open_parts, utc_now
 from pushloss_pipeline.reporting import default_path
 from pushloss_pipeline.settings import (
@@ -29,9 +29,12 @@ from pushloss_pipeline.steps import Parts, load_days
 
 FOLDER = Path("data") / "demo"
 ZONE = ZoneInfo("Asia/Shanghai")
+MORNING = time(10, 30)
 DAYS = 7
 PAST_WEEKS = 9
 """Enough for the usual range of a weekday, which incidents are told by."""
+DAILY_WEEKS = 2
+"""Enough to measure how much of a day is known at each age."""
 
 
 def main() -> None:
@@ -44,13 +47,13 @@ def main() -> None:
     first = last - timedelta(days=DAYS - 1)
     with running(scenario, calls_per_second=None) as past:
         console.print(
-            f"[bold]1[/] A simulator of the API tells of {PAST_WEEKS} past weeks, each "
-            "loaded as it would have been then …"
+            f"[bold]1[/] A simulator of the API tells of {PAST_WEEKS} past weeks, "
+            "loaded as they would have been then …"
         )
         settings = write_configuration(
-            folder, past.url, today=today, calls_per_second=50.0
+            folder, past.url, today=today, calls_per_second=1000.0
         )
-        load_past(open_parts(settings), past.set_now, until=first)
+        load_past(settings, past.set_now, until=first)
     with running(scenario) as simulator:
         settings = write_configuration(folder, simulator.url, today=today)
         console.print(
@@ -67,36 +70,35 @@ def main() -> None:
 
 
 def load_past(
-    parts: Parts, set_now: Callable[[datetime], None], *, until: date
+    settings: Settings, set_now: Callable[[datetime], None], *, until: date
 ) -> None:
     """Load the weeks before a day as a pipeline would have that ran at the time.
 
-    Each day is asked for when its week is over, and once more when most of its
-    receipts are in. Weeks that were loaded before are left alone.
+    It ran each morning in the newest of these weeks and, so that the demo is quick,
+    every fourth one before, which finds each day at 3 days or older. Days that were
+    loaded before are left alone.
     """
-    for week in reversed(range(PAST_WEEKS)):
-        end = until - timedelta(days=7 * week)
-        days = [end - timedelta(days=age) for age in range(7, 0, -1)]
-        at = datetime.combine(end, time(10, 30), ZONE)
-        if not _ask_at(at, parts, set_now, days, only_missing=True):
+    past = [until - timedelta(days=n) for n in range(DAYS * PAST_WEEKS, 0, -1)]
+    now = datetime.combine(past[0], MORNING, ZONE)
+    parts = open_parts(settings, clock=lambda: now)
+    new = _unknown_days(parts, past)
+    for number in range(1, len(past) + settings.retention_days):
+        now += timedelta(days=1)
+        if number % 4 and number <= DAYS * (PAST_WEEKS - DAILY_WEEKS):
             continue
-        later = at + timedelta(days=3)
-        _ask_at(later, parts, set_now, days[3:], only_missing=False)
+        set_now(now)
+        days = askable_days(ZONE, settings.retention_days, now)
+        load_days(parts, settings.select(), [day for day in days if day in new])
 
 
-def _ask_at(
-    moment: datetime,
-    parts: Parts,
-    set_now: Callable[[datetime], None],
-    days: Sequence[date],
-    *,
-    only_missing: bool,
-) -> bool:
-    """Ask at a past moment, and tell whether there was anything to ask for."""
-    set_now(moment)
-    then = replace(parts, clock=lambda: moment)
-    names = parts.settings.select()
-    return bool(load_days(then, names, days, only_missing=only_missing))
+def _unknown_days(parts: Parts, days: Sequence[date]) -> set[date]:
+    keys = [
+        AppDay(app.sdk_app_id, day)
+        for app in parts.settings.apps.values()
+        for day in days
+    ]
+    standings = parts.lake.standings(keys)
+    return {key.loss_date for key in keys if standings[key] is None}
 
 
 def write_configuration(

@@ -21,7 +21,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_parts(settings: Settings) -> Parts:
+def open_parts(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Parts:
     """Real parts for this configuration; nothing is opened before it is used."""
     folder = settings.local_dir
     usersigs = UserSigs()
@@ -33,7 +33,7 @@ def open_parts(settings: Settings) -> Parts:
         )
         try:
             async with PushLossClient(
-                pacer=pacer, usersigs=usersigs, clock=utc_now
+                pacer=pacer, usersigs=usersigs, clock=clock
             ) as client:
                 yield client
         finally:
@@ -44,5 +44,5 @@ def open_parts(settings: Settings) -> Parts:
         lake=Lake(settings.lake_root, lock_path=folder / "record.lock"),
         warehouse=Warehouse(folder),
         open_client=open_client,
-        clock=utc_now,
+        clock=clock,
     )

@@ -267,7 +267,9 @@ def publish(parts: Parts) -> Published:
 def check_day(parts: Parts, day: date) -> tuple[CheckResult, ...]:
     """Run every check of `sql/checks/` on one day of the published file."""
     checks = read_statements("checks")
-    found = parts.warehouse.query_all([check.text for check in checks], {"day": day})
+    found = parts.warehouse.query_all(
+        [check.text for check in checks], {"day": day, "now": parts.clock()}
+    )
     return tuple(map(CheckResult, checks, found))
 
 

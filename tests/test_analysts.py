@@ -7,7 +7,6 @@ takes the picture of the report that the README shows.
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from io import StringIO
 from pathlib import Path
@@ -50,10 +49,9 @@ def load_demo(folder: Path, environment: pytest.MonkeyPatch) -> Parts:
         settings = write_configuration(
             folder, simulator.url, today=TODAY, calls_per_second=1000.0
         )
-        parts = open_parts(settings)
-        load_past(parts, simulator.set_now, until=days[0])
+        load_past(settings, simulator.set_now, until=days[0])
         simulator.set_now(now)
-        then = replace(parts, clock=lambda: now)
+        then = open_parts(settings, clock=lambda: now)
         load_days(then, then.settings.select(), days)
         publish(then)
     return then

@@ -28,6 +28,7 @@ SQL_TYPES = {
     pa.string(): "VARCHAR",
     pa.date32(): "DATE",
     pa.bool_(): "BOOLEAN",
+    pa.float64(): "DOUBLE",
     pa.binary(): "BLOB",
     pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
 }

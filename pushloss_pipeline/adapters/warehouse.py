@@ -37,10 +37,16 @@ from pushloss_pipeline.domain.tables import (
     PUSH_LOSS,
     PUSH_LOSS_DAYS,
     PUSH_LOSS_HISTORY,
+    PUSH_LOSS_MATURITY,
     TIMESTAMP,
     Table,
 )
-from pushloss_pipeline.domain.window import DayBounds
+from pushloss_pipeline.domain.window import (
+    MEASURED_DAYS,
+    SETTLED_SHARE,
+    SETTLING_DAYS,
+    DayBounds,
+)
 
 PUBLISH_SECONDS = 300.0
 """Longest wait for another process that publishes."""
@@ -56,8 +62,10 @@ _SQL_TYPES = {
     pa.string(): "varchar",
     pa.date32(): "date",
     pa.bool_(): "boolean",
+    pa.float64(): "double",
     TIMESTAMP: "timestamptz",
 }
+_NOT_IN_ENTRIES = ("ended_at", "expires_at", "is_young")
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +287,11 @@ def _create_objects(work: duckdb.DuckDBPyConnection, making: str) -> None:
     work.execute(
         "create table internal.day_entries as"
         " select *, ''::varchar as entry_key"
-        f" from ({_empty_select(PUSH_LOSS_DAYS, without=('expires_at', 'is_young'))})"
+        f" from ({_empty_select(PUSH_LOSS_DAYS, without=_NOT_IN_ENTRIES)})"
+    )
+    work.execute(
+        "create table internal.day_answers (sdk_app_id bigint, loss_date date,"
+        " entry_key varchar, state varchar, revision integer, fetched_at timestamptz)"
     )
     for table in PUBLISHED_TABLES:
         _create_table(work, table)
@@ -358,7 +370,7 @@ def _stage_bounds(
         pa.table(
             {
                 "loss_date": pa.array([day for (day,) in days], pa.date32()),
-                "settles_at": pa.array([b.settles_at for b in told], TIMESTAMP),
+                "ended_at": pa.array([b.ended_at for b in told], TIMESTAMP),
                 "expires_at": pa.array([b.expires_at for b in told], TIMESTAMP),
             }
         ),
@@ -380,13 +392,23 @@ def _apply(
         _replace_changed(work, read_statement("tables", PUSH_LOSS_HISTORY.name))
         _replace_changed(work, read_statement("tables", PUSH_LOSS.name))
         _replace_changed(work, read_statement("staging", "day_entries"))
-    days = read_statement("tables", PUSH_LOSS_DAYS.name)
-    days_differ = _replace_whole(work, days.name, days.text, {"now": now})
-    known_apps = read_statement("tables", APPS.name)
-    apps_differ = _replace_whole(work, known_apps.name, known_apps.text)
-    codes = read_statement("tables", ERROR_CODES.name)
-    codes_differ = _replace_whole(work, codes.name, codes.text)
-    if changed or days_differ or apps_differ or codes_differ:
+        _replace_changed(work, read_statement("staging", "day_answers"))
+    _stage(work, "asked_ages", read_statement("staging", "asked_ages").text)
+    settling = {
+        "settled_share": SETTLED_SHARE,
+        "measured_days": MEASURED_DAYS,
+        "settling_days": SETTLING_DAYS,
+    }
+    # In this order: the days are made from those before them.
+    differences = [
+        _replace_table(work, APPS),
+        _rename_apps(work, PUSH_LOSS),
+        _rename_apps(work, PUSH_LOSS_HISTORY),
+        _replace_table(work, ERROR_CODES),
+        _replace_table(work, PUSH_LOSS_MATURITY),
+        _replace_table(work, PUSH_LOSS_DAYS, {"now": now, **settling}),
+    ]
+    if changed or any(differences):
         work.execute("update internal.publication set is_published = false")
     _replace_whole(work, "taken_files", "from record_files")
     work.execute("commit")
@@ -398,6 +420,26 @@ def _replace_changed(work: duckdb.DuckDBPyConnection, statement: Statement) -> N
         " (select (sdk_app_id, loss_date) from changed_days)"
     )
     work.execute(f"insert into {statement.name} {statement.text}")
+
+
+def _replace_table(
+    work: duckdb.DuckDBPyConnection,
+    table: Table,
+    parameters: Mapping[str, Any] | None = None,
+) -> bool:
+    statement = read_statement("tables", table.name)
+    return _replace_whole(work, table.name, statement.text, parameters)
+
+
+def _rename_apps(work: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Call each app by today's name; the record keeps the name it had."""
+    renamed = _scalar(
+        work,
+        f"update {table.name} set app = apps.app from apps"
+        f" where {table.name}.sdk_app_id = apps.sdk_app_id"
+        f" and {table.name}.app <> apps.app",
+    )
+    return bool(renamed)
 
 
 def _replace_whole(

@@ -48,6 +48,9 @@ class Table:
 
 _SDK_APP_ID = Column("sdk_app_id", pa.int64(), "Application (SDKAppID).")
 _APP = Column("app", pa.string(), "Its name in the configuration.")
+_APP_TODAY = Column(
+    "app", pa.string(), "Its name in today's configuration, or the last one it had."
+)
 _LOSS_DATE = Column("loss_date", pa.date32(), "Day, in the configured zone.")
 _MONTH = Column("month", pa.string(), "Month of the day, `YYYY-MM`: the partition.")
 _REVISION = Column(
@@ -184,7 +187,7 @@ PUSH_LOSS = Table(
     "push_loss",
     "What the newest accepted answer of each app and day says.",
     "one row per sdk_app_id, loss_date, stage, scope, platform_id, err_code",
-    (_SDK_APP_ID, _APP, _LOSS_DATE, *_LOSS, _REVISION, _FETCHED_AT),
+    (_SDK_APP_ID, _APP_TODAY, _LOSS_DATE, *_LOSS, _REVISION, _FETCHED_AT),
 )
 
 PUSH_LOSS_HISTORY = Table(
@@ -209,7 +212,7 @@ PUSH_LOSS_DAYS = Table(
     "one row per sdk_app_id, loss_date",
     (
         _SDK_APP_ID,
-        _APP,
+        _APP_TODAY,
         _LOSS_DATE,
         _STATE,
         Column("revision", pa.int32(), "Revision that stands; 0 while none does."),
@@ -218,12 +221,54 @@ PUSH_LOSS_DAYS = Table(
         Column(
             "fetched_at", TIMESTAMP, "When the answer came that brought this state."
         ),
+        Column(
+            "ended_at",
+            TIMESTAMP,
+            "When the day was over in the configured zone; ages count from here.",
+        ),
         Column("expires_at", TIMESTAMP, "When the API forgets this day."),
-        Column("is_young", pa.bool_(), "Receipts still come in: its counts will rise."),
+        Column(
+            "is_young",
+            pa.bool_(),
+            "Last asked before its counts had settled: they rise if it is asked again, "
+            "and stay too low once the API has forgotten it.",
+        ),
         _ERROR_CODE,
         _ERROR_INFO,
         _ENVELOPE,
         _WARNINGS,
+    ),
+)
+
+PUSH_LOSS_MATURITY = Table(
+    "push_loss_maturity",
+    "How much of a day's final losses was known at each age of the day: measured on "
+    "the newest 90 days that the API has forgotten, and told of at their last age.",
+    "one row per stage, scope, platform_id, age_days",
+    (
+        Column("stage", pa.string(), "As in push_loss."),
+        Column("scope", pa.string(), "As in push_loss: choose one."),
+        Column("platform_id", pa.int32(), "As in push_loss.", nullable=True),
+        Column("platform", pa.string(), "As in push_loss.", nullable=True),
+        Column(
+            "age_days",
+            pa.int32(),
+            "Whole days from the end of the day to the answer: 0 the morning after.",
+        ),
+        Column(
+            "day_count",
+            pa.int64(),
+            "App days measured: asked at this age, 20 final losses or more.",
+        ),
+        Column("final_count", pa.int64(), "Their final losses, in messages."),
+        Column(
+            "share_reached",
+            pa.float64(),
+            "Part of these that was known; over 1 where codes were withdrawn.",
+        ),
+        Column("share_low", pa.float64(), "The same by app day: a tenth had less."),
+        Column("share_median", pa.float64(), "Half of the app days had less."),
+        Column("share_high", pa.float64(), "A tenth of the app days had more."),
     ),
 )
 
@@ -233,7 +278,7 @@ APPS = Table(
     "one row per sdk_app_id",
     (
         _SDK_APP_ID,
-        _APP,
+        _APP_TODAY,
         Column("is_configured", pa.bool_(), "In today's configuration."),
         Column("base_url", pa.string(), "Host that is asked.", nullable=True),
     ),
@@ -294,6 +339,7 @@ PUBLISHED_TABLES = (
     PUSH_LOSS,
     PUSH_LOSS_HISTORY,
     PUSH_LOSS_DAYS,
+    PUSH_LOSS_MATURITY,
     APPS,
     PLATFORMS,
     ERROR_CODES,

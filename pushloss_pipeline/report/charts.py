@@ -219,12 +219,13 @@ def _told(day: DayFigures) -> dict[str, str]:
 
 
 def state_told(day: DayFigures) -> str:
-    """A day's state, and whether it still rises."""
-    rising = day.is_young and day.lost_count is not None
+    """A day's state, and whether its counts are too low: as yet, or for good."""
     told = state_name(day.state)
     if day.lost_count is not None and day.missing_app_count:
         told = f"{counted(day.missing_app_count, 'app')} not known"
-    return f"{told}, still rising" if rising else told
+    if not day.is_young or day.lost_count is None:
+        return told
+    return f"{told}, {'still rising' if day.is_askable else 'asked too early'}"
 
 
 def _count_told(count: int | None) -> str:

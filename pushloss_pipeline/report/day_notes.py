@@ -56,19 +56,23 @@ def note_days(part: AppReport, report: Report) -> tuple[DayNote, ...]:
             _reasons(part, report), key=lambda each: (_state_rank(each[0].state), each)
         )
     ]
-    young = [d.loss_date for d in part.days if d.is_young and d.lost_count is not None]
-    if young:
-        notes.append(
-            DayNote(
-                "Still rising",
-                days_in_words(young),
-                "",
-                "receipts come in for days, so these counts will grow",
-                "",
-                needs_person=False,
-            )
-        )
+    young = [day for day in part.days if day.is_young and day.lost_count is not None]
+    rising = [day.loss_date for day in young if day.is_askable]
+    early = [day.loss_date for day in young if not day.is_askable]
+    notes += _young_note(
+        "Still rising", rising, "receipts come in for days, so these counts will grow"
+    )
+    notes += _young_note(
+        "Asked too early",
+        early,
+        "nobody asked again before the API forgot them, so these counts stay too low",
+    )
     return tuple(notes)
+
+
+def _young_note(title: str, days: Sequence[date], hint: str) -> Iterator[DayNote]:
+    if days:
+        yield DayNote(title, days_in_words(days), "", hint, "", needs_person=False)
 
 
 class _Reason(NamedTuple):

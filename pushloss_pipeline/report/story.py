@@ -290,19 +290,32 @@ class _Comparison:
         )
 
     def _young_caveat(self) -> Iterator[str]:
-        """The newest days lack receipts: a fall that ends in them may not be one."""
-        young = [
+        """Young days lack receipts: a change to or from them may be none."""
+        change = self.change
+        first = change.first_day
+        before = first - timedelta(days=self.report.period_days)
+        later = self._young_days(first, change.last_day)
+        earlier = self._young_days(before, first - timedelta(days=1))
+        if later and change.change_count < 0:
+            yield (
+                f"Part of the fall may be that {days_in_words(later)} still "
+                f"{'rises' if len(later) == 1 else 'rise'}: receipts come in late."
+            )
+        if earlier and change.change_count > 0:
+            yield (
+                f"Part of the rise may be that {days_in_words(earlier)} "
+                f"{'was' if len(earlier) == 1 else 'were'} asked too early: "
+                "receipts came in later."
+            )
+
+    def _young_days(self, first: date, last: date) -> list[date]:
+        return [
             day.loss_date
             for day in self.part.days
             if day.is_young
             and day.lost_count is not None
-            and day.loss_date >= self.change.first_day
+            and first <= day.loss_date <= last
         ]
-        if young and self.change.change_count < 0:
-            yield (
-                f"Part of the fall may be that {days_in_words(young)} still "
-                f"{'rises' if len(young) == 1 else 'rise'}: receipts come in late."
-            )
 
 
 def _meaning(code: Code) -> str:

@@ -2,8 +2,8 @@
 -- first_day to last_day, both included: each day against the one as many days before
 -- as the period is long, only where both are known, cell by cell. An app's cells add
 -- up exactly to the change of its overall losses over these days: what no platform
--- explains is a cell per stage and code without a platform (residual). While
--- is_young, receipts of a compared day still come in: its losses will rise.
+-- explains is a cell per stage and code without a platform (residual). Where
+-- is_young, a compared day was last asked too early: its losses are too low.
 -- Parameters: first_day, last_day.
 -- Grain: one row per sdk_app_id, stage, platform_id, err_code.
 -- Reads: push_loss (both scopes, side by side), push_loss_days, apps, error_codes.

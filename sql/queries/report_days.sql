@@ -1,7 +1,7 @@
 -- The days of the report, app by app, without gaps, from $trend_first to $last; of an
 -- app that is no longer configured up to the newest day it was asked for.
--- Grain: one row per app, loss_date, from the first day it was asked for or, if that
---     is earlier, could still be asked for.
+-- Grain: one row per app, loss_date, from the first day it was asked for in time or,
+--     if that is earlier, could still be asked for.
 -- Reads: push_loss_days, apps, push_loss_by_app.
 
 with app_spans as (
@@ -11,7 +11,9 @@ with app_spans as (
         apps.app,
         greatest(
             least(
-                min(days.loss_date),
+                min(days.loss_date) filter (
+                    where days.state <> 'expired' or days.revision > 0
+                ),
                 case when apps.is_configured then cast($askable_first as date) end
             ),
             cast($trend_first as date)

@@ -6,7 +6,7 @@
 -- that is more), but at least 0.5, which is pure chance, and 5 % of the usual root.
 -- An alarm needs 3.5 steps for an app, 4 for a stage, 4.5 for a platform and 5 for a
 -- code, as there are ever more of them; and 50 messages, and 1 % of what the app
--- usually loses. A young day has no drops: its counts still rise.
+-- usually loses. A young day has no drops: its counts are too low.
 -- App and stage count scope overall, platform and code scope platform. Of alarms on
 -- one path that go the same way the highest is told; but one that a single part
 -- explains gives way to it: a part with 70 % of the excess, while the other parts

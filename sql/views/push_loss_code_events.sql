@@ -7,7 +7,8 @@
 -- before it was met on at least 5 and lost at least 20 messages; lost_count is that of
 -- the last day it was met. Rare codes, which come and go by chance, stay out.
 -- What a later answer withdrew counts as met before: a code that is told of young days
--- only is not new every day. While is_young, codes may still be withdrawn or added.
+-- only is not new every day. Where is_young, codes may be missing, or be withdrawn
+-- in a later answer.
 -- Grain: one row per sdk_app_id, stage, platform_id, err_code, event, loss_date.
 -- Reads: push_loss and push_loss_history (scope platform), push_loss_days, apps,
 --     error_codes.

@@ -1,7 +1,8 @@
--- Days without an accepted answer, and why: from the first day an app was asked for
--- to the newest day of any app, or to the newest of its own where it is no longer
--- configured. A day in state `never asked` was never asked for; others tell until
--- when the API can still be asked.
+-- Days without an accepted answer, and why: from the first day of an app that the API
+-- was asked for in time (its state is not `expired`, or it has an accepted answer) to
+-- the newest day of any app, or to the newest of its own where it is no longer
+-- configured; and each other day that it was asked for too late. A day in state
+-- `never asked` was never asked for; others tell until when the API can still be asked.
 -- Grain: one row per loss_date, sdk_app_id.
 -- Reads: push_loss_days, apps.
 
@@ -17,7 +18,9 @@ app_spans as (
     select
         apps.sdk_app_id,
         apps.app,
-        min(days.loss_date) as first_date,
+        min(days.loss_date) filter (
+            where days.state <> 'expired' or days.revision > 0
+        ) as first_date,
         case
             when apps.is_configured then any_value(newest_day.loss_date)
             else max(days.loss_date)
@@ -39,6 +42,15 @@ calendar as (
             unnest(generate_series(first_date, last_date, interval 1 day)) as date
         ) as loss_date
     from app_spans
+    union
+    select
+        apps.sdk_app_id,
+        apps.app,
+        days.loss_date
+    from push_loss_days as days
+    inner join apps
+        on days.sdk_app_id = apps.sdk_app_id
+    where days.revision = 0
 
 )
 

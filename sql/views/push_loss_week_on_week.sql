@@ -1,8 +1,8 @@
 -- What made an app's losses change from one week to the next: each day against the
 -- same weekday a week before, only where both are known, cell by cell. The cells of a
 -- week add up exactly to the change of the overall losses over these days: what no
--- platform explains is a cell per stage and code without a platform (residual). While
--- is_young, receipts of a compared day still come in: its losses will rise.
+-- platform explains is a cell per stage and code without a platform (residual). Where
+-- is_young, a compared day was last asked too early: its losses are too low.
 -- Grain: one row per sdk_app_id, week_start, stage, platform_id, err_code.
 -- Reads: push_loss (both scopes, side by side), push_loss_days, apps, error_codes.
 

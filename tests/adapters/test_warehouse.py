@@ -69,12 +69,26 @@ PROMISED = {
         "row_count": "INTEGER",
         "overall_count": "BIGINT",
         "fetched_at": "TIMESTAMP WITH TIME ZONE",
+        "ended_at": "TIMESTAMP WITH TIME ZONE",
         "expires_at": "TIMESTAMP WITH TIME ZONE",
         "is_young": "BOOLEAN",
         "error_code": "BIGINT",
         "error_info": "VARCHAR",
         "envelope": "VARCHAR",
         "warnings": "VARCHAR[]",
+    },
+    "push_loss_maturity": {
+        "stage": "VARCHAR",
+        "scope": "VARCHAR",
+        "platform_id": "INTEGER",
+        "platform": "VARCHAR",
+        "age_days": "INTEGER",
+        "day_count": "BIGINT",
+        "final_count": "BIGINT",
+        "share_reached": "DOUBLE",
+        "share_low": "DOUBLE",
+        "share_median": "DOUBLE",
+        "share_high": "DOUBLE",
     },
     "apps": {
         "sdk_app_id": "BIGINT",
@@ -167,7 +181,7 @@ class Place:
             apps=apps,
             codes=codes,
             bounds=lambda day: DayBounds(
-                settles_at=_midnight(day) + timedelta(days=4),
+                ended_at=_midnight(day) + timedelta(days=1),
                 expires_at=_midnight(day) + timedelta(days=8),
             ),
             now=now,
@@ -412,6 +426,96 @@ def test_apps(place: Place) -> None:
         (SHOP_ID, "shop", True, "https://a.example"),
         (CHAT_ID, "chat", True, "https://a.example"),
     ] == place.rows("from apps order by sdk_app_id")
+
+
+NAMED = ("push_loss", "push_loss_history", "push_loss_days", "push_loss_by_app")
+
+
+def names(place: Place) -> set[str]:
+    """What the apps are called in all tables, and in views over them."""
+    return {
+        name
+        for table in (*NAMED, "push_loss_by_code", "push_loss_as_of('2030-01-01')")
+        for (name,) in place.rows(f"select distinct app from {table}")
+    }
+
+
+def test_renamed_app(place: Place) -> None:
+    """Today's name stands in every row, history too, without any load."""
+    place.load(an_answer(1, A), an_answer(2, B))
+    place.publish()
+    assert {"shop"} == names(place)
+
+    assert Published(0, True, 4) == place.publish(apps=[{**SHOP, "app": "store"}])
+    assert {"store"} == names(place)
+    assert Published(0, False, 4) == place.publish(apps=[{**SHOP, "app": "store"}])
+
+
+def test_rows_of_a_renamed_app(place: Place) -> None:
+    """Old and new rows bear one name; built from nothing, the file says the same."""
+    place.load(an_answer(1, A), an_answer(2, A, loss_date=DAY - timedelta(days=1)))
+    place.publish()
+    place.load(an_answer(3, B, app="store"))
+    place.publish(apps=[{**SHOP, "app": "store"}])
+    before = place.everything()
+    assert {"store"} == names(place)
+    place.work.unlink()
+    place.publish(apps=[{**SHOP, "app": "store"}])
+
+    assert before == place.everything()
+
+
+def test_removed_app(place: Place) -> None:
+    """An app that was taken out keeps its rows and the last name it was loaded by."""
+    day = DAY - timedelta(days=1)
+    place.load(an_answer(1, A), an_answer(2, B, app="store", loss_date=day))
+    place.publish(apps=[{**SHOP, "app": "store"}])
+    rows = len(place.rows("from push_loss"))
+    place.publish(apps=[CHAT])
+
+    assert {"store"} == names(place)
+    assert rows == len(place.rows("from push_loss"))
+
+
+def daily(day: date, number: int) -> Iterator[Answer]:
+    """What each of seven mornings brings of a day: most receipts come late."""
+    for age in range(7):
+        at = _midnight(day) + timedelta(days=1 + age, hours=10)
+        counts = a_body({"1": 1000 if age > 3 else 100 + age})
+        yield replace(
+            an_answer(10 * number + age, counts, loss_date=day),
+            fetched_at=at,
+            recorded_at=at + timedelta(milliseconds=number),
+        )
+
+
+def test_maturity_and_young_days(place: Place) -> None:
+    """What was known at each age is measured, and says which days are young.
+
+    Day by day or at once, the same is published; time alone changes nothing.
+    """
+    days = [DAY + timedelta(days=number) for number in range(24)]
+    answers = [answer for n, day in enumerate(days, 1) for answer in daily(day, n)]
+    asked = [
+        a for a in answers if a.fetched_at < _midnight(days[-1]) + timedelta(days=2)
+    ]
+    for answer in sorted(asked, key=lambda each: each.fetched_at)[:-7]:
+        place.load(answer)
+    place.publish()
+    place.load(*sorted(asked, key=lambda each: each.fetched_at)[-7:])
+    place.publish()
+    before = place.everything()
+
+    assert [(17, 0.1), (17, 0.101), (17, 0.102), (17, 0.103), (17, 1.0)] == place.rows(
+        "select day_count, share_median from push_loss_maturity"
+        " where scope = 'overall' and age_days <= 4 order by age_days"
+    )
+    assert [(day,) for day in days[-4:]] == place.rows(
+        "select loss_date from push_loss_days where is_young order by loss_date"
+    )
+    place.work.unlink()
+    place.publish(now=START + timedelta(days=1000))
+    assert before == place.everything()
 
 
 def test_platforms(standing: Place) -> None:

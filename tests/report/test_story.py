@@ -265,6 +265,33 @@ def test_a_fall_into_young_days_is_told_with_care() -> None:
     ] == list(map(plain, headline_of(part).caveats))
 
 
+def test_a_rise_from_days_asked_too_early_is_told_with_care() -> None:
+    """Receipts that nobody asked for any more may make up for a rise."""
+    days = [
+        replace(day, is_young=day.loss_date in (date(2026, 11, 14), date(2026, 11, 1)))
+        for day in some_days()
+    ]
+    part = a_part(days=days, change=a_change(CodeChange(APNS_403, 100, 900)))
+
+    [caveat] = map(plain, headline_of(part).caveats)
+    assert caveat.startswith("Part of the rise may be that 14 November was asked too")
+
+
+def test_young_days_are_noted() -> None:
+    """Days that the API still tells will rise, the others stay too low."""
+    part = a_part(
+        days=[
+            replace(day, is_young=n in (5, 6, 26, 27))
+            for n, day in enumerate(some_days())
+        ]
+    )
+
+    assert [
+        ("Still rising", "21 and 22 November"),
+        ("Asked too early", "31 October and 1 November"),
+    ] == [(note.title, plain(note.days)) for note in note_days(part, a_report(part))]
+
+
 def test_a_comparison_over_part_of_the_days_says_so() -> None:
     """Days known on one side only are left out, and that is told."""
     cells = [CodeChange(APNS_403, 100, 200)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import duckdb
@@ -55,6 +55,7 @@ def a_day(**changed: Any) -> Row:
         "row_count": 2,
         "overall_count": 10,
         "fetched_at": NOW,
+        "ended_at": datetime.combine(changed.get("loss_date", DAY), time(16), UTC),
         "expires_at": NOW,
         "is_young": False,
         "error_code": None,

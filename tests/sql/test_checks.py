@@ -1,7 +1,7 @@
 """Each check is silent on good rows and loud on the fault it is for."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from pushloss_pipeline.adapters.sql_files import (
 )
 from tests.sql.rows import (
     DAY,
+    NOW,
     Row,
     a_day,
     a_loss,
@@ -30,6 +31,7 @@ SEVERITIES = {
     "every_app_is_present": "fail",
     "key_is_unique": "fail",
     "no_answer_is_held": "fail",
+    "no_day_expires_soon": "warn",
     "no_row_came_twice": "warn",
     "platforms_are_known": "warn",
     "platforms_explain_overall": "warn",
@@ -51,7 +53,10 @@ def found(
         days = [a_day(row_count=len(losses))]
     rows = {"push_loss": losses, "push_loss_days": days, "apps": apps}
     with holding(rows) as connection:
-        return answer(connection, read_statement("checks", check).text, {"day": DAY})
+        text = read_statement("checks", check).text
+        given = {"day": DAY, "now": NOW}
+        named = {name: each for name, each in given.items() if f"${name}" in text}
+        return answer(connection, text, named)
 
 
 def test_all_are_here() -> None:
@@ -301,3 +306,53 @@ def test_warnings(check: str, expected: Sequence[str]) -> None:
     bad = found(check, days=[a_day(warnings=WARNINGS)])
 
     assert sorted(expected) == [warning for (warning,) in in_short(bad, "warning")]
+
+
+def expiring(days_left: float, **changed: Any) -> Row:
+    """The day, of which the API tells so many days more."""
+    return a_day(**changed, expires_at=NOW + timedelta(days=days_left))
+
+
+@pytest.mark.parametrize("state", ["failed", "refused", "held"])
+def test_no_day_expires_soon(state: str) -> None:
+    """A day without a good answer is found in the last days that the API tells it."""
+    earlier = a_day(loss_date=OTHER_DAY)
+    for days_left, expected in ((3, 3), (2.1, 3), (2, 2), (0.001, 1)):
+        day = expiring(days_left, state=state, revision=0)
+        bad = found("no_day_expires_soon", [], [earlier, day])
+
+        assert [{"app": "shop", "state": state, "days_left": expected}] == bad
+
+
+@pytest.mark.parametrize("days_left", [-1, 0, 3.001], ids=["past", "just past", "far"])
+def test_days_that_do_not_expire_soon(days_left: float) -> None:
+    """Not found is a day that can be asked for long, or no more."""
+    days = [a_day(loss_date=OTHER_DAY), expiring(days_left, state="failed", revision=0)]
+
+    assert [] == found("no_day_expires_soon", [], days)
+
+
+def test_a_day_never_asked_for_expires() -> None:
+    """Found is what nobody asked for, be it that no app's row tells of the day."""
+    chat = {"sdk_app_id": 2, "app": "chat"}
+    apps = [an_app(), an_app(**chat), an_app(sdk_app_id=3, app="new")]
+    before = [a_day(loss_date=OTHER_DAY), a_day(**chat, loss_date=OTHER_DAY)]
+    alone = found("no_day_expires_soon", [], [*before, expiring(2)], apps)
+    soon = [{**day, "expires_at": NOW + timedelta(days=1)} for day in before]
+    nobody = found("no_day_expires_soon", [], soon, apps)
+
+    assert [("chat", "never asked for", 2)] == in_short(alone, *alone[0])
+    assert [("chat", 2), ("shop", 2)] == in_short(nobody, "app", "days_left")
+
+
+def test_days_that_are_not_missed_when_they_expire() -> None:
+    """Not found are days before an app's first, nor those of an app taken out."""
+    days = [
+        a_day(loss_date=OTHER_DAY, state="expired", revision=0),
+        a_day(loss_date=DAY + timedelta(days=1)),
+        a_day(sdk_app_id=2, loss_date=OTHER_DAY),
+        expiring(2, sdk_app_id=2, state="failed", revision=0),
+    ]
+    apps = [an_app(), an_app(sdk_app_id=2, is_configured=False)]
+
+    assert [] == found("no_day_expires_soon", [], days, apps)

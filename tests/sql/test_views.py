@@ -348,6 +348,39 @@ def test_gaps() -> None:
     ] == told("push_loss_gaps", {"apps": apps, "push_loss_days": days})
 
 
+def test_an_ancient_day_makes_no_gaps() -> None:
+    """A day that was asked for too late is a gap, those after it are none."""
+    ancient = date(2020, 1, 1)
+    expired = {"state": "expired", "revision": 0}
+    days = [
+        a_day(**SHOP, loss_date=ancient, **expired),
+        a_day(**SHOP, loss_date=TUE),
+        a_day(**SHOP, loss_date=THU),
+        a_day(**CHAT, loss_date=ancient),
+        a_day(**CHAT, loss_date=later_than(ancient, 1), state="expired"),
+    ]
+    gone = {"sdk_app_id": 3, "app": "gone"}
+    days += [a_day(**gone, loss_date=MON, **expired)]
+    apps = [*APPS[:1], an_app(**CHAT, is_configured=False), an_app(**gone)]
+    tables = {"apps": apps, "push_loss_days": days}
+
+    assert [
+        (ancient, "shop", "expired"),
+        (MON, "gone", "expired"),
+        (WED, "shop", "never asked"),
+    ] == told("push_loss_gaps", tables, columns="loss_date, app, state")
+    assert [(ancient, 1, 0), (later_than(ancient, 1), 1, 0), (TUE, 1, 0)] == told(
+        "push_loss_by_day",
+        tables,
+        columns="loss_date, app_count, missing_app_count",
+    )[:3]
+
+
+def later_than(day: date, number: int) -> date:
+    """So many days later."""
+    return day + timedelta(days=number)
+
+
 def test_no_gaps() -> None:
     """Known days are no gaps, empty and held ones neither."""
     days = [a_day(loss_date=MON, state="empty"), a_day(loss_date=TUE, state="held")]
