@@ -13,6 +13,7 @@ import vl_convert
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from pushloss_pipeline.domain import words as plain_words
 from pushloss_pipeline.report import (
     charts,
     day_notes,
@@ -137,9 +138,9 @@ def _template() -> Template:
         "shown_rows": SHOWN_ROWS,
         "bounds_in_words": _bounds_in_words,
         "first_action": _first_action,
-        "span_name": words.span_name,
+        "span_name": plain_words.span_name,
         "signed_percent": words.signed_percent,
-        "counted": words.counted,
+        "counted": plain_words.counted,
         "tell_days": day_notes.tell_days,
         "tell_events": facts.tell_events,
         "tell_incident": facts.tell_incident,
@@ -151,21 +152,26 @@ def _template() -> Template:
         "abs": abs,
     }
     environment.filters |= {
-        name: getattr(words, name)
-        for name in (
-            "number",
-            "signed",
-            "percent",
-            "platform_name",
-            "stage_name",
-            "category_name",
-            "owner_name",
-            "event_name",
-            "code_name",
-            "short_day",
-            "long_day",
-            "sentence_case",
+        name: getattr(module, name)
+        for module, names in (
+            (
+                plain_words,
+                ("number", "platform_name", "short_day", "long_day", "sentence_case"),
+            ),
+            (
+                words,
+                (
+                    "signed",
+                    "percent",
+                    "stage_name",
+                    "category_name",
+                    "owner_name",
+                    "event_name",
+                    "code_name",
+                ),
+            ),
         )
+        for name in names
     }
     environment.filters["breakable"] = _breakable
     return environment.from_string(_own_file("page.html.j2"))
@@ -225,11 +231,11 @@ def _bounds_in_words(shades: heat.HeatMap) -> list[str]:
     return [
         "0",
         *(
-            f"{words.number(begin)}+"
+            f"{plain_words.number(begin)}+"
             if end is None
-            else words.number(begin)
+            else plain_words.number(begin)
             if begin == end
-            else f"{words.number(begin)}{words.EN_DASH}{words.number(end)}"
+            else f"{plain_words.number(begin)}{plain_words.EN_DASH}{plain_words.number(end)}"
             for begin, end in zip(begins, ends, strict=True)
         ),
     ]
