@@ -13,7 +13,8 @@ import vl_convert
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from pushloss_pipeline.domain import words as plain_words
+from pushloss_pipeline.domain import words as common_words
+from pushloss_pipeline.domain.words import EN_DASH, number
 from pushloss_pipeline.report import (
     charts,
     day_notes,
@@ -28,6 +29,24 @@ from pushloss_pipeline.report.model import AppReport, CodeChange, Report
 SHOWN_ROWS = 10
 """Longer tables show the rest when asked."""
 _MOVED_CELLS = 8
+_FILTERS = {
+    common_words: (
+        "number",
+        "platform_name",
+        "short_day",
+        "long_day",
+        "sentence_case",
+    ),
+    words: (
+        "signed",
+        "percent",
+        "stage_name",
+        "category_name",
+        "owner_name",
+        "event_name",
+        "code_name",
+    ),
+}
 
 # What a script element may not hold, even inside a JSON text.
 _UNSAFE_IN_SCRIPT = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
@@ -138,9 +157,9 @@ def _template() -> Template:
         "shown_rows": SHOWN_ROWS,
         "bounds_in_words": _bounds_in_words,
         "first_action": _first_action,
-        "span_name": plain_words.span_name,
+        "span_name": common_words.span_name,
         "signed_percent": words.signed_percent,
-        "counted": plain_words.counted,
+        "counted": common_words.counted,
         "tell_days": day_notes.tell_days,
         "tell_events": facts.tell_events,
         "tell_incident": facts.tell_incident,
@@ -151,28 +170,8 @@ def _template() -> Template:
         "state_told": charts.state_told,
         "abs": abs,
     }
-    environment.filters |= {
-        name: getattr(module, name)
-        for module, names in (
-            (
-                plain_words,
-                ("number", "platform_name", "short_day", "long_day", "sentence_case"),
-            ),
-            (
-                words,
-                (
-                    "signed",
-                    "percent",
-                    "stage_name",
-                    "category_name",
-                    "owner_name",
-                    "event_name",
-                    "code_name",
-                ),
-            ),
-        )
-        for name in names
-    }
+    for module, names in _FILTERS.items():
+        environment.filters |= {name: getattr(module, name) for name in names}
     environment.filters["breakable"] = _breakable
     return environment.from_string(_own_file("page.html.j2"))
 
@@ -231,11 +230,11 @@ def _bounds_in_words(shades: heat.HeatMap) -> list[str]:
     return [
         "0",
         *(
-            f"{plain_words.number(begin)}+"
+            f"{number(begin)}+"
             if end is None
-            else plain_words.number(begin)
+            else number(begin)
             if begin == end
-            else f"{plain_words.number(begin)}{plain_words.EN_DASH}{plain_words.number(end)}"
+            else f"{number(begin)}{EN_DASH}{number(end)}"
             for begin, end in zip(begins, ends, strict=True)
         ),
     ]
