@@ -81,7 +81,7 @@ def days_in_words(days: Iterable[date]) -> str:
     """3, 9 and 17-19 November: runs of three or more as spans, each month once."""
     spans = [
         span
-        for first, last in _runs(sorted(set(days)))
+        for first, last in runs_of_days(sorted(set(days)))
         for span in (
             [(first, last)]
             if (last - first).days != 1
@@ -97,7 +97,8 @@ def days_in_words(days: Iterable[date]) -> str:
     return listed(parts)
 
 
-def _runs(days: Sequence[date]) -> Iterator[tuple[date, date]]:
+def runs_of_days(days: Sequence[date]) -> Iterator[tuple[date, date]]:
+    """First and last day of each run of days that follow one another."""
     if not days:
         return
     first = days[0]

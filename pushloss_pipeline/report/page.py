@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from pushloss_pipeline.domain import words as common_words
-from pushloss_pipeline.domain.words import EN_DASH, number
+from pushloss_pipeline.domain.words import EN_DASH
 from pushloss_pipeline.report import (
     charts,
     day_notes,
@@ -230,11 +230,11 @@ def _bounds_in_words(shades: heat.HeatMap) -> list[str]:
     return [
         "0",
         *(
-            f"{number(begin)}+"
+            f"{common_words.number(begin)}+"
             if end is None
-            else number(begin)
+            else common_words.number(begin)
             if begin == end
-            else f"{number(begin)}{EN_DASH}{number(end)}"
+            else f"{common_words.number(begin)}{EN_DASH}{common_words.number(end)}"
             for begin, end in zip(begins, ends, strict=True)
         ),
     ]
