@@ -13,6 +13,7 @@ from pushloss_pipeline.defs.assets import (
 from pushloss_pipeline.defs.partitions import daily_partitions
 from pushloss_pipeline.defs.resources import RESOURCE, pushloss_resource
 from pushloss_pipeline.defs.schedules import daily_schedule, load_job, replay_job
+from pushloss_pipeline.defs.sensors import alarm_sensor
 from pushloss_pipeline.parts import OpenParts, open_parts
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.steps import Listener
@@ -36,6 +37,7 @@ def build_definitions(
         assets=assets,
         jobs=[load_job, replay_job],
         schedules=[daily_schedule(open_parts(settings))],
+        sensors=[alarm_sensor(open_parts(settings))],
         resources={RESOURCE: pushloss_resource(settings, open_parts, listener)},
         executor=dg.in_process_executor,
     )
