@@ -124,7 +124,12 @@ def _tell_days(
     kind: Kind, alarms: Sequence[DayAlarm], zone: ZoneInfo
 ) -> tuple[str, list[Paragraph]]:
     days = [alarm.day for alarm in alarms]
-    causes = _grouped(days, lambda day: (day.app, day.state, day.error_code))
+    causes = _grouped(
+        days,
+        lambda day: (
+            (day.app,) if kind is Kind.EXPIRED else (day.app, day.state, day.error_code)
+        ),
+    )
     paragraphs = [_DAY_TEXTS[kind](some, zone) for some in causes.values()]
     who, when = _apps(day.app for day in days), _days(days)
     codes = sorted({day.error_code for day in days if day.error_code})
@@ -143,7 +148,7 @@ def _tell_days(
 def _refused(days: Sequence[OpenDay], zone: ZoneInfo) -> Paragraph:
     return Paragraph(
         what=f"{_app_days(days)}: the API says no: {_answer(days[0])}",
-        to_do=f"{_advice(days[0])}; then `{_load(days)}`",
+        to_do=f"{_advice(days[0])}; then `{_load(days)}`, or wait for the daily load",
         whose_move=_whose_refusal(days[0]),
         alarm_count=len(days),
     )
@@ -188,10 +193,12 @@ def _expires(days: Sequence[OpenDay], zone: ZoneInfo) -> Paragraph:
     first = min(days, key=lambda day: day.loss_date)
     until = first.expires_at.astimezone(zone)
     is_refused = first.state is State.REFUSED
-    which = f"of {_words([first])} " if len(days) > 1 else ""
+    state = first.state.value if first.state else "never asked"
+    why = f" ({_answer(first)})" if first.error_info or first.error_code else ""
+    which = "it" if len(days) == 1 else _words([first])
     return Paragraph(
-        what=f"{_app_days(days)}: {first.state or 'never asked'}, and the API tells"
-        f" {which}only until {until:%Y-%m-%d %H:%M} ({zone.key})",
+        what=f"{_app_days(days)}: {state}{why}; the API forgets {which} at"
+        f" {until:%Y-%m-%d %H:%M} ({zone.key})",
         to_do=(f"{_advice(first)}; then " if is_refused else "run ")
         + f"`{_load(days)}`",
         whose_move=_whose_refusal(first) if is_refused else RUNNER,
