@@ -6,6 +6,7 @@ Whatever is wrong with the channel, no run hears of it.
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -157,11 +158,11 @@ def _reasons(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:
         yield entry.get_dagster_event().message or entry.user_message or "it ended"
 
 
-def _innermost(error: dg.SerializableErrorInfo | None) -> str:
+def _innermost(error: Any) -> str:
     """What was raised, without where."""
     while error and error.cause:
         error = error.cause
-    return error.message.strip() if error else "the step failed"
+    return str(error.message).strip() if error else "the step failed"
 
 
 def _command(run: dg.DagsterRun) -> str:
