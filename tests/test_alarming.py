@@ -178,7 +178,7 @@ def test_an_unusual_count_is_told_against_the_expected(app: World) -> None:
         for kind, told_day, _, _, count in of_codes(app)
     ]
     (message,) = in_messages(app.parts, alarms_now(app.parts))
-    assert "rose to 9,000 lost, about 1,000 expected" in message.body
+    assert "rose to 9,000, about 1,000 expected" in message.body
 
 
 def test_a_small_new_code_is_left_to_the_report(app: World) -> None:

@@ -245,33 +245,36 @@ def _tell_codes(kind: Kind, alarms: Sequence[CodeAlarm]) -> tuple[str, list[Para
 
 
 def _code_paragraph(alarm: CodeAlarm) -> Paragraph:
-    lost = f"{number(alarm.lost_count)} lost"
+    count, expected = number(alarm.lost_count), number(alarm.expected_count)
     if alarm.kind is Kind.NEW_CODE:
-        told = f"{_losses(alarm)} was never met before: {lost}"
+        told = f"was never met before: {count} lost"
+    elif alarm.is_drop:
+        told = f"fell to {count}, about {expected} expected"
     else:
-        moved = "fell to" if alarm.is_drop else "rose to"
-        about = number(alarm.expected_count)
-        told = f"{_losses(alarm)} {moved} {lost}, about {about} expected"
+        told = f"rose to {count}, about {expected} expected"
     meaning = f". {_cut(alarm.meaning)}" if alarm.meaning else ""
     day = days_in_words([alarm.loss_date])
+    to_do, whose_move = _cut(alarm.action), alarm.owner
+    if alarm.is_drop:
+        to_do = "see whether messages are still sent as ever; if so, it is good news"
+        whose_move = f"whoever knows what {alarm.app} sent then"
     return Paragraph(
-        what=f"{alarm.app}, {day}: {told}{meaning}",
-        to_do=_cut(alarm.action) or "see in the report which codes moved",
-        whose_move=alarm.owner or "not known yet; the codes in the report tell",
+        what=f"{alarm.app}, {day}: {_losses(alarm)} {told}{meaning}",
+        to_do=to_do or "see in the report which codes moved",
+        whose_move=whose_move or "that of the codes' owners, named in the report",
     )
 
 
 def _losses(alarm: CodeAlarm) -> str:
-    """APNs 403 before sending; APNs; after sending; all losses."""
+    """APNs 403 before sending; losses of APNs after sending; losses of the app."""
     stage = {
         "ready_to_send": "before sending",
         "post_send_delivered": "after sending",
     }.get(alarm.stage, alarm.stage)
     platform = platform_name(alarm.platform) if alarm.platform else ""
-    told = " ".join(filter(None, [platform, _cut(alarm.err_code), stage]))
-    if not alarm.stage:
-        return f"losses of {platform}" if platform else "losses of the app"
-    return told if alarm.err_code else f"losses {told}"
+    if alarm.err_code:
+        return f"{platform} {_cut(alarm.err_code)} {stage}"
+    return " ".join(["losses of", platform or "the app", stage]).rstrip()
 
 
 def _tell_runs(alarms: Sequence[RunAlarm]) -> tuple[str, list[Paragraph]]:

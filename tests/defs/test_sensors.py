@@ -1,6 +1,8 @@
 """The sensor tells each trouble once, and a broken channel costs nothing but time."""
 
 import logging
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,7 @@ from pushloss_pipeline.definitions import build_definitions
 from pushloss_pipeline.defs.sensors import alarm_sensor
 from pushloss_pipeline.parts import open_parts
 from pushloss_pipeline.settings import Settings
-from tests.defs.site import SHOP, Site
+from tests.defs.site import SHOP, Site, wait_until
 from tests.receiver import Receiver, a_receiver, closed_port
 
 
@@ -260,6 +262,25 @@ def _kill_a_run(watch: Watch, job_name: str, tags: dict[str, str]) -> None:
             job, status=dg.DagsterRunStatus.STARTED, tags=tags
         )
         instance.report_run_failed(run, message="its process was killed")
+
+
+def test_the_daemon_tells_it(watch: Watch) -> None:
+    """Dagster's daemon evaluates the sensor by itself, with the file's settings."""
+    config = watch.site.folder / "pushloss.toml"
+    config.write_text(f'alarm_url_env = "ALARMS"\n{config.read_text()}')
+    watch.site.refuse(watch.site.days()[-1])
+    watch.site.run(watch.site.days(1))
+    with (watch.site.folder / "daemon.log").open("w") as log:
+        daemon = watch.site.start(
+            "dagster-daemon", "run", "-m", "pushloss_pipeline.definitions", output=log
+        )
+        try:
+            wait_until(lambda: bool(watch.receiver.posts))
+        finally:
+            os.killpg(daemon.pid, signal.SIGTERM)
+            daemon.wait()
+
+    assert watch.receiver.titles() == ["shop: the API refuses (60002)"]
 
 
 def test_no_token_is_written(

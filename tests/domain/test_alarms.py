@@ -221,12 +221,12 @@ def test_a_new_code_has_meaning_and_owner() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({}, "APNs 403 after sending rose to 1,234 lost, about 200 expected"),
-        ({"err_code": "", "is_drop": True}, "losses APNs after sending fell to"),
-        ({"err_code": "", "platform": ""}, "losses after sending rose to"),
+        ({}, "APNs 403 after sending rose to 1,234, about 200 expected"),
+        ({"err_code": "", "is_drop": True}, "losses of APNs after sending fell to"),
+        ({"err_code": "", "platform": ""}, "losses of the app after sending rose to"),
         (
             {"err_code": "", "platform": "", "stage": "", "meaning": ""},
-            "losses of the app rose to 1,234 lost, about 200 expected\n",
+            "losses of the app rose to 1,234, about 200 expected\n",
         ),
     ],
     ids=["code", "platform", "stage", "app"],
