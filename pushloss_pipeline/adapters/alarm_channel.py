@@ -26,17 +26,18 @@ class AlarmChannel:
     """The services behind some apprise URLs, each with a name that holds no secret."""
 
     def __init__(self, services: Sequence["NotifyBase"]) -> None:
-        kinds = [str(service.service_name or "service").lower() for service in services]
         seen: Counter[str] = Counter()
         self._services: dict[str, NotifyBase] = {}
-        for kind, service in zip(kinds, services, strict=True):
+        for service in services:
+            # Not the display name: that one is translated.
+            kind = type(service).__name__.removeprefix("Notify").lower()
             seen[kind] += 1
             name = kind if seen[kind] == 1 else f"{kind} {seen[kind]}"
             self._services[name] = service
 
     @property
     def services(self) -> tuple[str, ...]:
-        """Names to address them by: slack, slack 2, e-mail."""
+        """Names to address them by: slack, slack 2, email."""
         return tuple(self._services)
 
     def send(
