@@ -15,10 +15,12 @@ from pushloss_pipeline.domain.errors import ConfigurationError
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
-MESSAGE_SECONDS = 10.0
-"""How long one message may take through one service."""
-SERVICE_SECONDS = 20.0
-"""After this no further message is begun: who waits for it has other things to do."""
+MESSAGE_SECONDS = 14.0
+"""How long one message may take: apprise waits 5.5 s after the one before, then 4 s
+to connect and 4 s for an answer."""
+LOOK_SECONDS = 20.0
+"""Of which each service has its share; after it no further message is begun. Dagster
+gives a sensor 60 s, and what it forgets then would be told twice."""
 _TALKATIVE = ("apprise", "urllib3", "requests", "smtplib", "slixmpp", "paho")
 
 
@@ -48,7 +50,7 @@ class AlarmChannel:
         clock: Callable[[], float] = time.monotonic,
     ) -> list[Message]:
         """Send them one after the other; those that arrived. Never raises."""
-        deadline = clock() + SERVICE_SECONDS
+        deadline = clock() + LOOK_SECONDS / len(self._services)
         arrived = []
         for message in messages:
             if clock() >= deadline:

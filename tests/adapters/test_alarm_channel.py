@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pushloss_pipeline.adapters.alarm_channel import SERVICE_SECONDS, open_channel
+from pushloss_pipeline.adapters.alarm_channel import LOOK_SECONDS, open_channel
 from pushloss_pipeline.domain.alarm_texts import Message
 from pushloss_pipeline.domain.alarms import Kind
 from pushloss_pipeline.domain.errors import ConfigurationError
@@ -53,7 +53,7 @@ def test_a_broken_service_is_only_told(receiver: Receiver, trouble: str) -> None
 
 def test_a_slow_service_is_left_in_time(receiver: Receiver) -> None:
     """When its time is used up, the other messages wait for the next time."""
-    moments = iter([0.0, 0.0, SERVICE_SECONDS])
+    moments = iter([0.0, 0.0, LOOK_SECONDS])
     channel = open_channel([receiver.url], variable="V")
     sent = channel.send("json", [WARNING, FAILURE], clock=lambda: next(moments))
 

@@ -86,6 +86,17 @@ def test_it_says_why_it_tells_nothing(
     assert watch.receiver.taken() == []
 
 
+def test_runs_are_told_where_the_days_cannot_be_asked(watch: Watch) -> None:
+    """A broken file silences no failed run; the tick says what was not looked at."""
+    (watch.site.folder / "data").mkdir(exist_ok=True)
+    (watch.site.folder / "data" / "warehouse.duckdb").write_text("no warehouse")
+    _kill_a_run(watch, "replay_push_loss", {"dagster/max_retries": "0"})
+
+    said = watch.look()
+    assert said.startswith("1 message sent through json; the days are not looked at: ")
+    assert watch.receiver.titles() == ["replay_push_loss failed"]
+
+
 def test_each_trouble_is_told_once(watch: Watch) -> None:
     """A second look is silent; another bad day is told alone."""
     days = watch.site.days(2)
