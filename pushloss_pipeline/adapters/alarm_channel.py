@@ -65,9 +65,9 @@ class AlarmChannel:
         sent = Apprise(self._services[service]).notify(
             title=message.title,
             body=message.body,
-            notify_type=(
-                NotifyType.FAILURE if message.kind.is_failure else NotifyType.WARNING
-            ),
+            notify_type=NotifyType.FAILURE
+            if message.is_failure
+            else NotifyType.WARNING,
             body_format=NotifyFormat.TEXT,
             timeout=MESSAGE_SECONDS,
         )

@@ -264,7 +264,7 @@ def test_one_message_for_each_kind_the_most_urgent_first() -> None:
     sent = messages(alarms, zone=ZONE, report_url=REPORT)
 
     assert [Kind.REFUSED, Kind.FAILED, Kind.ANOMALY] == [m.kind for m in sent]
-    assert [True, False, False] == [m.kind.is_failure for m in sent]
+    assert [True, False, False] == [m.is_failure for m in sent]
     assert len(sent[1].keys) == 2
 
 
