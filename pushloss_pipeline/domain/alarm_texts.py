@@ -99,7 +99,7 @@ def _message(
             title, paragraphs = _tell_codes(kind, alarms)
         case _:
             title, paragraphs = _tell_days(kind, alarms, zone)
-    more = "the report" if kind in _CODE_KINDS else "`pushloss status`"
+    more = _MORE.get(kind, "`pushloss status`")
     body = f"{_fitted(paragraphs, more)}\n\nReport: {report_url}"
     return Message(
         kind=kind,
@@ -109,7 +109,12 @@ def _message(
     )
 
 
-_CODE_KINDS = (Kind.NEW_CODE, Kind.ANOMALY)
+_MORE = {
+    Kind.RUN_FAILED: "Dagster's UI",
+    Kind.NEW_CODE: "the report",
+    Kind.ANOMALY: "the report",
+}
+"""Where the rest is told, if not by the command."""
 
 
 def _fitted(paragraphs: Sequence[Paragraph], more: str) -> str:
