@@ -323,6 +323,47 @@ def check(app_names: AppNames = None) -> None:
     raise typer.Exit(worst)
 
 
+@app.command()
+def alarms(
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a test message and say if it arrived.")
+    ] = False,
+) -> None:
+    """List what on-call people are told of now; sends and remembers nothing.
+
+    Failed runs are told by Dagster's sensor only. Example:
+
+        pushloss alarms --test
+    """
+    from pushloss_pipeline.alarming import alarms_now, in_messages
+
+    parts = _open()
+    if test:
+        raise typer.Exit(_test_channel(parts))
+    messages = in_messages(parts, alarms_now(parts))
+    for message in messages:
+        _say(f"[bold]{escape(message.title)}[/]")
+        _say(f"{escape(message.body)}\n")
+    if not messages:
+        _say("[green]✓[/] nothing to tell")
+
+
+def _test_channel(parts: "Parts") -> int:
+    from pushloss_pipeline.alarming import channel_of, report_address
+    from pushloss_pipeline.domain.alarm_texts import a_test
+
+    channel = channel_of(parts)
+    worst = DONE_EXIT
+    for service in channel.services:
+        if channel.send(service, [a_test(report_address(parts))]):
+            _say(f"[green]✓[/] {escape(service)}: the test message was taken")
+            continue
+        worst = FAILED_EXIT
+        _say(f"[red]✗[/] {escape(service)}: the test message did not arrive")
+        _say("  → check address and token in the variable, and this machine's network")
+    return worst
+
+
 def _run_days(
     job: str,
     first: date,

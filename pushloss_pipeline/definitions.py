@@ -18,6 +18,7 @@ from pushloss_pipeline.defs.schedules import (
     load_job,
     replay_job,
 )
+from pushloss_pipeline.defs.sensors import alarm_sensor
 from pushloss_pipeline.parts import OpenParts, open_parts
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.steps import Listener
@@ -42,6 +43,7 @@ def build_definitions(
         assets=assets,
         jobs=[load_job, replay_job],
         schedules=[daily_schedule(parts), ask_again_schedule(parts)],
+        sensors=[alarm_sensor(parts)],
         resources={RESOURCE: pushloss_resource(settings, open_parts, listener)},
         executor=dg.in_process_executor,
     )

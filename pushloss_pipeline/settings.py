@@ -49,6 +49,7 @@ REGION_HOSTS = {
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _APP_NAME = re.compile(r"\w[\w.-]{0,63}")
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 def _zone(name: Any) -> Any:
@@ -77,7 +78,7 @@ class AppSettings(BaseModel):
     region: str | None = None
     endpoint: str | None = None
     identifier: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
-    secret_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    secret_key_env: Annotated[str, Field(pattern=_VARIABLE)]
 
     @field_validator("region")
     @classmethod
@@ -131,6 +132,8 @@ class Settings(BaseSettings):
     calls_per_second: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     start_date: date
     schedule_time: Annotated[time, BeforeValidator(_local_time)] = time(10, 30)
+    alarm_url_env: Annotated[str, Field(pattern=_VARIABLE)] | None = None
+    report_url: str | None = None
     apps: Annotated[dict[str, AppSettings], Field(min_length=1)]
 
     config_path: Annotated[Path, Field(exclude=True)] = DEFAULT_CONFIG
@@ -161,6 +164,20 @@ class Settings(BaseSettings):
         if twice := next((i for i in ids if ids.count(i) > 1), None):
             raise ValueError(f"sdk_app_id {twice} is configured twice")
         return apps
+
+    @field_validator("report_url")
+    @classmethod
+    def _open_address(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https", "file"):
+            raise ValueError("report_url begins with https://, http:// or file://")
+        if parts.password or parts.query:
+            raise ValueError(
+                "report_url is in every alarm: no password, nothing secret"
+            )
+        return url
 
     @property
     def is_remote(self) -> bool:
@@ -203,6 +220,12 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 f"cannot read {path}: {problem.strerror}"
             ) from None
+
+    def alarm_urls(self) -> tuple[str, ...]:
+        """The apprise URLs of the environment; none: nobody is told of anything."""
+        if self.alarm_url_env is None:
+            return ()
+        return tuple(os.environ.get(self.alarm_url_env, "").split())
 
     def select(self, names: tuple[str, ...] = ()) -> tuple[str, ...]:
         """These apps, or all; an unknown name is a `UsageError` with a suggestion."""
@@ -288,6 +311,11 @@ def _unknown_key(key: str, *, is_app: bool) -> str:
         return (
             "a secret key does not belong in the file; write secret_key_env with the "
             "name of the variable that holds it"
+        )
+    if not is_app and key.startswith("alarm_url"):
+        return (
+            "an alarm URL holds tokens and does not belong in the file; write "
+            "alarm_url_env with the name of the variable that holds it"
         )
     known = AppSettings.model_fields if is_app else Settings.model_fields
     close = difflib.get_close_matches(key, known, n=1)

@@ -109,6 +109,39 @@ def test_a_key_in_the_file_is_refused_and_not_repeated(tmp_path):
     assert "5ca1ab1e" not in str(mistake.value)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "alarm_url = 'slack://5ca1ab1e'",
+        "alarm_urls = ['slack://5ca1ab1e']",
+        "alarm_url_env = 'slack://5ca1ab1e'",
+        "report_url = 'https://me:5ca1ab1e@a.example/'",
+        "report_url = 'https://a.example/?token=5ca1ab1e'",
+        "report_url = '5ca1ab1e'",
+    ],
+)
+def test_an_alarm_url_in_the_file_is_refused_and_not_repeated(tmp_path, head):
+    """Addresses that hold tokens stay in the environment."""
+    with pytest.raises(ConfigurationError) as mistake:
+        read_settings(written(tmp_path, head=head))
+
+    key = head.partition(" = ")[0]
+    assert key in str(mistake.value) and "5ca1ab1e" not in str(mistake.value)
+    assert key not in ("alarm_url", "alarm_urls") or "alarm_url_env" in str(
+        mistake.value
+    )
+
+
+def test_alarm_urls_come_from_their_variable(tmp_path, monkeypatch):
+    """Several are separated by blanks; without a variable there are none."""
+    monkeypatch.setenv("PUSHLOSS_TEST_KEY", " json://a\n json://b ")
+    head = "alarm_url_env = 'PUSHLOSS_TEST_KEY'"
+
+    assert () == read_settings(written(tmp_path)).alarm_urls()
+    settings = read_settings(written(tmp_path, head=head))
+    assert ("json://a", "json://b") == settings.alarm_urls()
+
+
 def test_all_mistakes_are_told_at_once(tmp_path):
     """Nobody has to run it five times to find five mistakes."""
     path = written(tmp_path, head="retention_days = 0\ncalls_per_second = -1")

@@ -15,6 +15,7 @@ import dagster as dg
 
 from pushloss_pipeline.adapters.sql_files import Statement, read_statements
 from pushloss_pipeline.domain.errors import PushLossError
+from pushloss_pipeline.domain.verdict import State
 from pushloss_pipeline.reporting import WrittenReport, write_report
 from pushloss_pipeline.steps import (
     CheckResult,
@@ -33,6 +34,10 @@ SAMPLE_ROWS = 10
 """Bad rows that a failed check shows."""
 NAMED_PROBLEMS = 100
 """Failed app days that are told one by one; each event is a write to SQLite."""
+
+NOT_ASKED = "apps not asked"
+"""Of a failure: why, by app, where no state of a day tells it."""
+_TELLING = frozenset({State.HELD, State.REFUSED, State.FAILED, State.EXPIRED})
 
 Result = dg.MaterializeResult[None] | dg.AssetCheckResult
 
@@ -255,6 +260,7 @@ class Ledger:
                 "failed apps": _told(failed),
                 "failed days": _listed(bad),
                 "good days": len(self.days) - len(bad),
+                NOT_ASKED: dg.MetadataValue.json(_not_asked(failed)),
             },
             allow_retries=False,
         )
@@ -280,6 +286,12 @@ def failure_of(problem: PushLossError) -> dg.Failure:
 def _in_words(outcome: DayOutcome) -> str:
     advice = f" → {outcome.advice}" if outcome.advice else ""
     return f"{outcome.app} {outcome.loss_date} {outcome.problem}{advice}"
+
+
+def _not_asked(failed: Sequence[DayOutcome]) -> dict[str, str]:
+    """The reason of each app whose failed days are in no state that says why."""
+    told = {outcome.app for outcome in failed if outcome.state in _TELLING}
+    return {o.app: o.problem for o in reversed(failed) if o.app not in told}
 
 
 def _told(outcomes: Sequence[DayOutcome]) -> dg.MarkdownMetadataValue:

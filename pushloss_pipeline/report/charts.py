@@ -9,19 +9,13 @@ from typing import Any
 
 import altair as alt
 
+from pushloss_pipeline.domain.words import counted, number, platform_name, short_day
 from pushloss_pipeline.report.day_notes import needs_person
 from pushloss_pipeline.report.facts import tell_incident
 from pushloss_pipeline.report.heat import HEAT_STEPS, HeatMap, heat_map
 from pushloss_pipeline.report.incidents import find_incidents, marked_incidents
 from pushloss_pipeline.report.model import DONE_STATES, AppReport, DayFigures
-from pushloss_pipeline.report.words import (
-    counted,
-    number,
-    platform_name,
-    short_day,
-    stage_name,
-    state_name,
-)
+from pushloss_pipeline.report.words import stage_name, state_name
 
 STAGES = ("ready_to_send", "post_send_delivered")
 FONT = (

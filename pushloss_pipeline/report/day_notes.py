@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
+from pushloss_pipeline.domain.words import counted, days_in_words
 from pushloss_pipeline.report.model import DONE_STATES, AppReport, DayFigures, Report
-from pushloss_pipeline.report.words import counted, days_in_words, state_name
+from pushloss_pipeline.report.words import state_name
 
 NEEDS_A_PERSON = ("failed", "refused", "held")
 NAMED_APPS = 5

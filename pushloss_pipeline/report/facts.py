@@ -3,20 +3,18 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from pushloss_pipeline.report.incidents import Incident, find_incidents
-from pushloss_pipeline.report.model import AppReport, CodeEvent, DayFigures, Residual
-from pushloss_pipeline.report.words import (
-    code_in_sentence,
+from pushloss_pipeline.domain.words import (
     counted,
     day_name,
     listed,
     number,
-    percent,
     platform_name,
     sentence_case,
     span_name,
-    stage_name,
 )
+from pushloss_pipeline.report.incidents import Incident, find_incidents
+from pushloss_pipeline.report.model import AppReport, CodeEvent, DayFigures, Residual
+from pushloss_pipeline.report.words import code_in_sentence, percent, stage_name
 
 BASELINE_DAYS = 29
 """A day is held against 4 same weekdays: with fewer known days none is usual."""

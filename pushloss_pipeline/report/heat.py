@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from pushloss_pipeline.domain.words import platform_order
 from pushloss_pipeline.report.model import AppReport, DayFigures
-from pushloss_pipeline.report.words import platform_order
 
 _SHADE_SHARES = (0.2, 0.4, 0.6, 0.85, 0.985)
 _ROUND_STEPS = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)

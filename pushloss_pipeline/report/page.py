@@ -13,6 +13,8 @@ import vl_convert
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from pushloss_pipeline.domain import words as common_words
+from pushloss_pipeline.domain.words import EN_DASH
 from pushloss_pipeline.report import (
     charts,
     day_notes,
@@ -27,6 +29,24 @@ from pushloss_pipeline.report.model import AppReport, CodeChange, Report
 SHOWN_ROWS = 10
 """Longer tables show the rest when asked."""
 _MOVED_CELLS = 8
+_FILTERS = {
+    common_words: (
+        "number",
+        "platform_name",
+        "short_day",
+        "long_day",
+        "sentence_case",
+    ),
+    words: (
+        "signed",
+        "percent",
+        "stage_name",
+        "category_name",
+        "owner_name",
+        "event_name",
+        "code_name",
+    ),
+}
 
 # What a script element may not hold, even inside a JSON text.
 _UNSAFE_IN_SCRIPT = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
@@ -137,9 +157,9 @@ def _template() -> Template:
         "shown_rows": SHOWN_ROWS,
         "bounds_in_words": _bounds_in_words,
         "first_action": _first_action,
-        "span_name": words.span_name,
+        "span_name": common_words.span_name,
         "signed_percent": words.signed_percent,
-        "counted": words.counted,
+        "counted": common_words.counted,
         "tell_days": day_notes.tell_days,
         "tell_events": facts.tell_events,
         "tell_incident": facts.tell_incident,
@@ -150,23 +170,8 @@ def _template() -> Template:
         "state_told": charts.state_told,
         "abs": abs,
     }
-    environment.filters |= {
-        name: getattr(words, name)
-        for name in (
-            "number",
-            "signed",
-            "percent",
-            "platform_name",
-            "stage_name",
-            "category_name",
-            "owner_name",
-            "event_name",
-            "code_name",
-            "short_day",
-            "long_day",
-            "sentence_case",
-        )
-    }
+    for module, names in _FILTERS.items():
+        environment.filters |= {name: getattr(module, name) for name in names}
     environment.filters["breakable"] = _breakable
     return environment.from_string(_own_file("page.html.j2"))
 
@@ -225,11 +230,11 @@ def _bounds_in_words(shades: heat.HeatMap) -> list[str]:
     return [
         "0",
         *(
-            f"{words.number(begin)}+"
+            f"{common_words.number(begin)}+"
             if end is None
-            else words.number(begin)
+            else common_words.number(begin)
             if begin == end
-            else f"{words.number(begin)}{words.EN_DASH}{words.number(end)}"
+            else f"{common_words.number(begin)}{EN_DASH}{common_words.number(end)}"
             for begin, end in zip(begins, ends, strict=True)
         ),
     ]

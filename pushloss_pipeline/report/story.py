@@ -6,22 +6,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pushloss_pipeline.report.model import AppReport, Change, Code, CodeChange, Report
-from pushloss_pipeline.report.words import (
+from pushloss_pipeline.domain.words import (
     EN_DASH,
     NO_BREAK,
-    code_in_sentence,
     counted,
     day_name,
     days_in_words,
-    in_sentence,
     listed,
     number,
-    percent,
     sentence_case,
+    span_name,
+)
+from pushloss_pipeline.report.model import AppReport, Change, Code, CodeChange, Report
+from pushloss_pipeline.report.words import (
+    code_in_sentence,
+    in_sentence,
+    percent,
     signed,
     signed_percent,
-    span_name,
 )
 
 STEADY_SHARE = 0.02

@@ -35,8 +35,8 @@ def test_assets_stand_in_line(definitions: dg.Definitions) -> None:
     }
 
 
-def test_jobs_and_schedule_have_their_names(definitions: dg.Definitions) -> None:
-    """Jobs and schedules are offered by these names."""
+def test_jobs_schedule_and_sensor_have_their_names(definitions: dg.Definitions) -> None:
+    """Jobs, schedules and the sensor are offered by these names."""
     repository = definitions.get_repository_def()
     jobs = {name for name in repository.job_names if not name.startswith("__")}
 
@@ -45,6 +45,7 @@ def test_jobs_and_schedule_have_their_names(definitions: dg.Definitions) -> None
         "daily_push_loss_schedule",
         "ask_again_schedule",
     }
+    assert [s.name for s in repository.sensor_defs] == ["push_loss_alarms"]
 
 
 def test_a_backfill_is_one_run(definitions: dg.Definitions) -> None:

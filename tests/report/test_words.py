@@ -1,19 +1,9 @@
 """Counts, shares, days and names as people read them."""
 
-from datetime import date, timedelta
-
 import pytest
 
-from pushloss_pipeline.report.words import (
-    days_in_words,
-    in_sentence,
-    listed,
-    number,
-    percent,
-    platform_name,
-    signed,
-    signed_percent,
-)
+from pushloss_pipeline.domain.words import number
+from pushloss_pipeline.report.words import in_sentence, percent, signed, signed_percent
 
 
 def plain(text: str) -> str:
@@ -65,36 +55,8 @@ def test_changes_are_told_as_shares_of_before(
     assert words == plain(signed_percent(change, before))
 
 
-@pytest.mark.parametrize(
-    ("days", "words"),
-    [
-        ([], ""),
-        ([17], "17 November"),
-        ([17, 18], "17 and 18 November"),
-        ([18, 17, 19], "17–19 November"),
-        ([3, 9, 10, 11, 30], "3, 9–11 and 30 November"),
-        ([30, 31, 32], "30 November – 2 December"),
-        ([29, 33], "29 November and 3 December"),
-    ],
-)
-def test_days_are_told_as_spans(days: list[int], words: str) -> None:
-    """Runs of days are spans; each month is named once."""
-    first = date(2026, 11, 1)
-    dates = [first + timedelta(days=day - 1) for day in days]
-
-    assert words == plain(days_in_words(dates))
-
-
-def test_platforms_have_their_own_spelling() -> None:
-    """Names as the vendors write them, numbers for those without."""
-    told = [platform_name(name) for name in ("apns", "vivo", "honor", "platform_9")]
-
-    assert ["APNs", "vivo", "HONOR", "Platform 9"] == told
-
-
-def test_lists_and_phrases_fit_into_sentences() -> None:
+def test_phrases_fit_into_sentences() -> None:
     """Acronyms stay, other phrases begin small."""
-    assert "a, b and c" == listed(["a", "b", "c"])
     assert "certificate rejected" == in_sentence("Certificate rejected.")
     assert "APNs closing" == in_sentence("APNs closing")
     assert "FCM overloaded" == in_sentence("FCM overloaded")
