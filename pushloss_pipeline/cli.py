@@ -325,11 +325,16 @@ def _run_days(
     *,
     missing: bool,
 ) -> None:
-    from pushloss_pipeline.steps import days_between, require_a_key
+    from pushloss_pipeline.steps import (
+        days_between,
+        require_a_key,
+        require_same_days,
+    )
 
     parts = _open()
     days = days_between(parts, first, last)
     names = parts.settings.select(tuple(app_names or ()))
+    require_same_days(parts)
     if job == "daily_push_loss":
         require_a_key(parts.settings, names)
     from pushloss_pipeline.launch import run_job

@@ -19,7 +19,11 @@ import duckdb
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from pushloss_pipeline.adapters.delta import DataFile, Snapshot
+from pushloss_pipeline.adapters.delta import (
+    DataFile,
+    Snapshot,
+    require_known_version,
+)
 from pushloss_pipeline.adapters.disk import force_to_disk
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
@@ -37,6 +41,7 @@ from pushloss_pipeline.domain.tables import (
     PUSH_LOSS,
     PUSH_LOSS_DAYS,
     PUSH_LOSS_HISTORY,
+    SCHEMA_VERSION,
     TIMESTAMP,
     Table,
 )
@@ -144,6 +149,16 @@ class Warehouse:
         with self._reading() as connection:
             return [_rows(connection, each, parameters) for each in statements]
 
+    def schema_version(self) -> int | None:
+        """Of the published file; 1 where it carries none, None where it cannot tell."""
+        try:
+            row = self.query("select schema_version from internal.publication").rows
+        except StoreError:
+            return None  # missing or unreadable: it is built anew
+        except UsageError:
+            return 1
+        return int(row[0][0])
+
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         if not self.path.exists():
@@ -174,6 +189,8 @@ class Warehouse:
         now: datetime,
     ) -> Published:
         record = lake.revisions()
+        require_known_version(record.schema_version, "the record")
+        require_known_version(self.schema_version() or 1, self.path)
         self._prepare_work(_making(record))
         # Its end writes the checkpoint: the file is whole then, without a WAL.
         with _opened(self._work) as work:
@@ -258,7 +275,7 @@ def _opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def _making(record: Snapshot) -> str:
     """What a work file is built by and from; of any other, it is built anew."""
     declared = hashlib.sha256(repr(PUBLISHED_TABLES).encode()).hexdigest()
-    return f"{fingerprint()}-{declared}-{record.identity}"
+    return f"{fingerprint()}-{declared}-{record.identity}-{SCHEMA_VERSION}"
 
 
 def _made_by(work: duckdb.DuckDBPyConnection) -> str | None:
@@ -272,9 +289,13 @@ def _made_by(work: duckdb.DuckDBPyConnection) -> str | None:
 def _create_objects(work: duckdb.DuckDBPyConnection, making: str) -> None:
     work.execute("begin")
     work.execute(
-        "create table internal.publication (making varchar, is_published boolean)"
+        "create table internal.publication"
+        " (making varchar, is_published boolean, schema_version integer)"
     )
-    work.execute("insert into internal.publication values ($1, false)", [making])
+    work.execute(
+        "insert into internal.publication values ($1, false, $2)",
+        [making, SCHEMA_VERSION],
+    )
     work.execute("create table internal.taken_files (path varchar)")
     work.execute(
         "create table internal.day_entries as"
