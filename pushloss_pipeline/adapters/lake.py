@@ -520,4 +520,6 @@ def _agree(marker: Mapping[str, Any], losses: Sequence[Mapping[str, Any]]) -> bo
         ]
     except ValueError:  # no stage or scope that was ever written
         return False
-    return content_hash(rows) == str(marker["content_hash"])
+    overall = sum(row.err_count for row in rows if row.scope is Scope.OVERALL)
+    told = (marker["content_hash"], marker["overall_count"])
+    return told == (content_hash(rows), overall)

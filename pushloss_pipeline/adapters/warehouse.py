@@ -132,6 +132,23 @@ class Warehouse:
         except (OSError, duckdb.Error) as problem:
             raise StoreError(f"cannot publish {self.path}: {problem}") from problem
 
+    def forget_work(self) -> None:
+        """Drop the work file: the next publish makes everything anew."""
+        with FileLock(self._lock_path, timeout=PUBLISH_SECONDS, mode=0o600):
+            self._discard_work()
+
+    def leftovers(self) -> list[Path]:
+        """Files that a killed publish, or a reader who wrote, has left beside it."""
+        names = (".duckdb.tmp", ".duckdb.wal")
+        found = (self.path.with_suffix(name) for name in names)
+        return [path for path in found if path.is_file()]
+
+    def remove_leftovers(self) -> None:
+        """Remove them while nobody publishes."""
+        with FileLock(self._lock_path, timeout=PUBLISH_SECONDS, mode=0o600):
+            for path in self.leftovers():
+                path.unlink()
+
     def query(
         self, statement: str, parameters: Mapping[str, Any] | None = None
     ) -> Rows:
