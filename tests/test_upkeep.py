@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,40 @@ from pushloss_pipeline.domain.tables import LAKE_TABLES
 from pushloss_pipeline.steps import accept_day, publish
 from pushloss_pipeline.upkeep import Finding, examine, tidy
 from tests.builders import a_body
-from tests.world import THREE_APPS, World
+from tests.world import THREE_APPS, World, a_world, secret_variable
 
 FIRST, SECOND, THIRD = (app.name for app in THREE_APPS)
 RESPONSES, REVISIONS = (table.name for table in LAKE_TABLES)
 DAY = date(2026, 3, 11)
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Three days of two apps; one with revisions, held and accepted."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        a_world(tmp_path_factory.mktemp("world")) as world,
+    ):
+        for app in THREE_APPS:
+            patch.setenv(secret_variable(app), app.secret_key)
+        world.load([FIRST, SECOND], [DAY - timedelta(days=age) for age in (2, 1, 0)])
+        number = world.number_of(FIRST)
+        for counts in ({"1": 5, "2": 6}, {"1": 7}, {}):
+            body = a_body(counts).decode()
+            world.simulator.script(
+                [{"sdk_app_id": number, "day": str(DAY), "body": body}]
+            )
+            world.load([FIRST], [DAY])
+        accept_day(world.parts, FIRST, DAY)
+        publish(world.parts)
+        yield world.data
+
+
 @pytest.fixture
-def loaded(world: World) -> World:
-    """A world with three days of two apps, revisions and a held and accepted day."""
-    days = [DAY - timedelta(days=age) for age in (2, 1, 0)]
-    world.load([FIRST, SECOND], days)
-    number = world.number_of(FIRST)
-    for counts in ({"1": 5, "2": 6}, {"1": 7}, {}):
-        body = a_body(counts).decode()
-        world.simulator.script([{"sdk_app_id": number, "day": str(DAY), "body": body}])
-        world.load([FIRST], [DAY])
-    accept_day(world.parts, FIRST, DAY)
-    publish(world.parts)
+def loaded(world: World, data: Path) -> World:
+    """A world in which all that was done once, and nothing is broken yet."""
+    shutil.copytree(data, world.data)
+    publish(world.parts)  # by this simulator's address
     return world
 
 

@@ -649,3 +649,22 @@ def test_tidy_the_past(
 def sorted_rows(folder: Path, name: str) -> list[str]:
     """All rows of a table, as text."""
     return sorted(map(str, delta(folder, name).to_pyarrow_table().to_pylist()))
+
+
+def test_windows_of_several_months(lake: Lake, tmp_path: Path) -> None:
+    """Each of the newest months tells how its days were cut, summer and winter too."""
+    for month in range(1, 13):
+        for day in (1, 2):
+            append(lake, an_answer(month, loss_date=date(2025, month, day)))
+    append(lake, an_answer(1, loss_date=date(2024, 12, 31)))
+
+    windows = lake.windows()
+
+    assert [date(2025, month, 2) for month in range(1, 13)] == [w.day for w in windows]
+    assert {an_answer(1).window_start} == {w.start for w in windows}
+
+
+def test_windows_of_nothing(lake: Lake, tmp_path: Path) -> None:
+    """Where nothing was asked for, any zone will do; looking makes no record."""
+    assert [] == lake.windows()
+    assert not (tmp_path / "lake").exists()
