@@ -13,6 +13,7 @@ from pushloss_pipeline.defs.assets import (
 from pushloss_pipeline.defs.partitions import daily_partitions
 from pushloss_pipeline.defs.resources import RESOURCE, pushloss_resource
 from pushloss_pipeline.defs.schedules import daily_schedule, load_job, replay_job
+from pushloss_pipeline.defs.upkeep import maintenance_job, weekly_schedule
 from pushloss_pipeline.parts import OpenParts, open_parts
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.steps import Listener
@@ -34,8 +35,8 @@ def build_definitions(
         )
     return dg.Definitions(
         assets=assets,
-        jobs=[load_job, replay_job],
-        schedules=[daily_schedule(open_parts(settings))],
+        jobs=[load_job, replay_job, maintenance_job],
+        schedules=[daily_schedule(open_parts(settings)), weekly_schedule(settings)],
         resources={RESOURCE: pushloss_resource(settings, open_parts, listener)},
         executor=dg.in_process_executor,
     )

@@ -1,6 +1,8 @@
 """A record of an older schema version is upgraded, one of a newer is left alone."""
 
 import shutil
+import subprocess
+import sys
 import tarfile
 from datetime import date
 from importlib.metadata import version
@@ -237,3 +239,34 @@ def test_the_published_file_carries_the_version(old: World) -> None:
         connection.execute("alter table internal.publication drop schema_version")
 
     assert 1 == old.parts.warehouse.schema_version()
+
+
+def test_two_processes_upgrade_at_once(old: World) -> None:
+    """Whoever comes first upgrades; both write what they have to write."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from pushloss_pipeline.parts import open_parts\n"
+        "from pushloss_pipeline.settings import read_settings\n"
+        "from datetime import UTC, datetime\n"
+        "from tests.builders import an_answer\n"
+        "lake = open_parts(read_settings(Path(sys.argv[1]))).lake\n"
+        "with lake.writing():\n"
+        "    lake.append_answers([an_answer(1)], now=datetime.now(UTC))\n"
+    )
+    command = [sys.executable, "-c", script, str(old.folder / "pushloss.toml")]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+
+    assert [0, 0] == [process.wait(timeout=60) for process in processes]
+    assert ["2", "2"] == versions(old)
+    assert 8 == len(rows(old, PUSH_LOSS_RESPONSES.name))
+
+
+def test_compaction_of_old_and_new_files(old: World) -> None:
+    """Files of both versions become one; what the old ones lacked stays NULL."""
+    old.load(["shop"], [DAYS[2]])
+    before = rows(old, PUSH_LOSS_RESPONSES.name)
+
+    old.parts.lake.tidy_thoroughly()
+
+    assert 1 == len(table(old, PUSH_LOSS_RESPONSES.name).file_uris())
+    assert before == rows(old, PUSH_LOSS_RESPONSES.name)

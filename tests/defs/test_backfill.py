@@ -15,10 +15,10 @@ from tests.defs.site import REPOSITORY, Site, wait_until
 
 CHECKS = read_statements("checks")
 DAY_ASSETS = ("push_loss_responses", "push_loss")
-SCHEDULE = {
-    "name": "daily_push_loss_schedule",
-    "scheduleState": {"status": "RUNNING"},
-}
+SCHEDULES = [
+    {"name": name, "scheduleState": {"status": "RUNNING"}}
+    for name in ("daily_push_loss_schedule", "weekly_maintenance_schedule")
+]
 
 DEFINED = """{
   assetNodes { assetKey { path } partitionKeys
@@ -110,7 +110,7 @@ def test_a_backfill_of_a_week_is_one_run(site: Site) -> None:
     assert set(nodes) == {*DAY_ASSETS, "warehouse", "push_loss_report"}
     assert nodes["push_loss"]["partitionKeys"][-7:] == days
     assert len(nodes["push_loss"]["assetChecksOrError"]["checks"]) == len(CHECKS)
-    assert repository["schedules"] == [SCHEDULE]
+    assert sorted(repository["schedules"], key=str) == SCHEDULES
     assert ended["partitionBackfillOrError"]["status"] == "COMPLETED_SUCCESS"
     assert counts_of(ended) == dict.fromkeys(DAY_ASSETS, (7, 0))
     assert ended["runsOrError"]["results"] == [{"status": "SUCCESS"}]
