@@ -30,6 +30,7 @@ from pushloss_pipeline.domain.verdict import DONE, State
 if TYPE_CHECKING:
     from pushloss_pipeline.adapters.warehouse import Rows
     from pushloss_pipeline.steps import DayOutcome, DayStatus, Parts
+    from pushloss_pipeline.upkeep import Finding
 
 DONE_EXIT, FAILED_EXIT, WRONG_EXIT = 0, 1, 2
 INTERRUPTED_EXIT = 130
@@ -364,6 +365,50 @@ def _test_channel(parts: "Parts") -> int:
     return worst
 
 
+@app.command()
+def doctor(
+    no_repair: Annotated[
+        bool, typer.Option("--no-repair", help="Only look; change nothing.")
+    ] = False,
+) -> None:
+    """Look after the record and the published file, and mend them.
+
+    After a power cut, a full disk, a file that somebody deleted. Reads everything,
+    may run beside loads, and asks the API nothing. Example:
+
+        pushloss doctor
+    """
+    from pushloss_pipeline.upkeep import examine
+
+    parts = _open()
+    is_well = True
+    with _progress() as progress:
+        bars: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            bar = bars.get(what)
+            if bar is None:
+                bar = bars[what] = progress.add_task(what, total=total)
+            progress.update(bar, completed=done, visible=done < total)
+
+        for finding in examine(parts, repair=not no_repair, on_progress=show):
+            _tell_finding(finding)
+            is_well = is_well and finding.is_mended
+    raise typer.Exit(DONE_EXIT if is_well else FAILED_EXIT)
+
+
+def _tell_finding(finding: "Finding") -> None:
+    mark = "[green]✓[/]" if finding.is_mended else "[red]✗[/]"
+    told = f": {finding.told}" if finding.told else ""
+    _say(f"{mark} {escape(finding.looked_at + told)}")
+    for text in finding.wrong:
+        _say(f"    {escape(text)}")
+    for text in finding.done:
+        _say(f"  [green]mended:[/] {escape(text)}")
+    for text in finding.advice:
+        _say(f"  → {escape(text)}")
+
+
 def _run_days(
     job: str,
     first: date,
@@ -372,11 +417,16 @@ def _run_days(
     *,
     missing: bool,
 ) -> None:
-    from pushloss_pipeline.steps import days_between, require_a_key
+    from pushloss_pipeline.steps import (
+        days_between,
+        require_a_key,
+        require_same_days,
+    )
 
     parts = _open()
     days = days_between(parts, first, last)
     names = parts.settings.select(tuple(app_names or ()))
+    require_same_days(parts)
     if job == "daily_push_loss":
         require_a_key(parts.settings, names)
     from pushloss_pipeline.launch import run_job

@@ -19,6 +19,7 @@ from pushloss_pipeline.defs.schedules import (
     replay_job,
 )
 from pushloss_pipeline.defs.sensors import alarm_sensor
+from pushloss_pipeline.defs.upkeep import maintenance_job, weekly_schedule
 from pushloss_pipeline.parts import OpenParts, open_parts
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.steps import Listener
@@ -41,8 +42,12 @@ def build_definitions(
         )
     return dg.Definitions(
         assets=assets,
-        jobs=[load_job, replay_job],
-        schedules=[daily_schedule(parts), ask_again_schedule(parts)],
+        jobs=[load_job, replay_job, maintenance_job],
+        schedules=[
+            daily_schedule(parts),
+            ask_again_schedule(parts),
+            weekly_schedule(settings),
+        ],
         sensors=[alarm_sensor(parts)],
         resources={RESOURCE: pushloss_resource(settings, open_parts, listener)},
         executor=dg.in_process_executor,

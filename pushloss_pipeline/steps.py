@@ -142,6 +142,24 @@ def days_between(parts: Parts, first: date, last: date) -> tuple[date, ...]:
     return tuple(first + timedelta(days=n) for n in range((last - first).days + 1))
 
 
+def require_same_days(parts: Parts) -> None:
+    """Refuse a zone that cuts days otherwise than the answers that are stored.
+
+    A day's losses come as one sum: what was asked for cannot be cut anew.
+    """
+    zone = parts.settings.timezone
+    for known in parts.lake.windows():
+        cut = day_window(known.day, zone)
+        if (cut.start, cut.end) != (known.start, known.end):
+            raise ConfigurationError(
+                f"timezone {zone.key} of {parts.settings.config_path} cuts {known.day}"
+                f" from {cut.start:%Y-%m-%d %H:%M} to {cut.end:%Y-%m-%d %H:%M} UTC, but"
+                f" it was asked for from {known.start:%Y-%m-%d %H:%M} to"
+                f" {known.end:%Y-%m-%d %H:%M} UTC; daily sums cannot be cut anew: set"
+                " timezone back, or choose another data_dir"
+            )
+
+
 def load_days(
     parts: Parts,
     names: Sequence[str],
@@ -160,6 +178,8 @@ def load_days(
     outcome; `empty_again` asks among them those that may not have been ready.
     What goes wrong with one app or day is in its outcome.
     """
+    require_same_days(parts)
+    parts.lake.require_known_version()
     settings, now = parts.settings, parts.clock()
     forgotten = [
         day
@@ -191,6 +211,7 @@ def replay_days(
     on_outcome: Listener = lambda outcome: None,
 ) -> tuple[DayOutcome, ...]:
     """Rebuild these days from their stored answers; nothing is asked."""
+    require_same_days(parts)
     outcomes: list[DayOutcome] = []
     for some in _chunks([(name, day) for name in names for day in days]):
         for outcome in _replay(parts, some):
@@ -201,6 +222,7 @@ def replay_days(
 
 def accept_day(parts: Parts, name: str, day: date) -> DayOutcome:
     """Apply the held answer of a day: its rows give way to an empty revision."""
+    require_same_days(parts)
     app_day = _key(parts, name, day)
     standing = parts.lake.standings([app_day])[app_day]
     if standing is None or standing.state is not State.HELD:
@@ -240,6 +262,7 @@ def _known_as(standing: Standing | None) -> str:
 
 def publish(parts: Parts) -> Published:
     """Bring `warehouse.duckdb` up to date with the record, and tidy the record."""
+    require_same_days(parts)
     settings = parts.settings
     published = parts.warehouse.publish(
         parts.lake,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from deltalake import DeltaTable
@@ -20,6 +21,7 @@ from pushloss_pipeline.domain.errors import (
 )
 from pushloss_pipeline.domain.model import Outcome
 from pushloss_pipeline.domain.verdict import State
+from pushloss_pipeline.domain.window import day_window
 from pushloss_pipeline.simulator.scenario import many_apps
 from pushloss_pipeline.steps import (
     DayOutcome,
@@ -34,10 +36,11 @@ from pushloss_pipeline.steps import (
     publish,
     replay_days,
     require_a_key,
+    require_same_days,
     undo_acceptance,
     unfinished_days,
 )
-from tests.builders import a_body
+from tests.builders import a_body, an_answer
 from tests.world import THREE_APPS, World, WorldBuilder, secret_variable
 
 DAY = date(2026, 3, 11)
@@ -808,3 +811,33 @@ def test_tidying_goes_with_publishing(
     assert len(responses.file_uris()) < 3
     assert 5 == len(world.answers(FIRST, DAY))
     assert world.truth([FIRST], [DAY]) == world.loaded()
+
+
+@pytest.mark.parametrize(
+    ("zone", "is_the_same"),
+    [
+        ("Europe/London", True),
+        ("Europe/Jersey", True),
+        ("Africa/Abidjan", False),  # London's winter all year
+        ("Europe/Paris", False),
+    ],
+)
+def test_zones_are_told_apart_in_any_season(
+    world: World, zone: str, is_the_same: bool
+) -> None:
+    """A zone that agrees in winter only is noticed by the days of a summer."""
+    london = ZoneInfo("Europe/London")
+    answers = []
+    for number, day in enumerate([date(2025, 7, 1), date(2025, 12, 1)]):
+        window = day_window(day, london)
+        cut = {"window_start": window.start, "window_end": window.end}
+        answers.append(an_answer(number, loss_date=day, **cut))
+    with world.parts.lake.writing():
+        world.parts.lake.append_answers(answers, now=world.now)
+    world.reconfigure("start_date", f'timezone = "{zone}"\nstart_date')
+
+    if is_the_same:
+        require_same_days(world.parts)
+    else:
+        with pytest.raises(ConfigurationError, match="cuts 2025-"):
+            require_same_days(world.parts)

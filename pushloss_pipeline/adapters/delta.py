@@ -1,11 +1,10 @@
 """Delta as a store: tables made as declared, read by file, committed once for sure."""
 
-import json
 import logging
 import re
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,16 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 from deltalake import (
     CommitProperties,
     DeltaTable,
+    Schema,
     Transaction,
     WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
-from filelock import FileLock
 from tenacity import (
     retry,
     retry_if_exception_type,
@@ -34,12 +34,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from pushloss_pipeline.adapters.disk import force_to_disk
+from pushloss_pipeline.adapters.delta_log import DeltaLog, LogFault
 from pushloss_pipeline.domain.errors import StoreError
-from pushloss_pipeline.domain.tables import Table
+from pushloss_pipeline.domain.tables import SCHEMA_VERSION, Table
 
-LOCK_SECONDS = 300.0
-"""A writer holds its turn for well under a second; longer means it hangs."""
 REMOVED_KEPT_HOURS = 7 * 24
 """How long a merged file stays for readers that have listed it."""
 STATISTICS_STEP = timedelta(milliseconds=1)
@@ -47,7 +45,11 @@ STATISTICS_STEP = timedelta(milliseconds=1)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """Before anything that is recorded."""
 
+VERSION_KEY = "pushloss.schemaVersion"
+"""Table property; a table without it is of version 1."""
+
 _TABLE_CONFIGURATION = {
+    VERSION_KEY: str(SCHEMA_VERSION),
     "delta.appendOnly": "true",
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 7 days",
@@ -59,6 +61,40 @@ _UNFIT = re.compile(r"[][^|\\]|%[0-9A-Fa-f]{2}")
 
 _log = logging.getLogger(__name__)
 
+_again_after_a_conflict = retry(
+    retry=retry_if_exception_type(CommitFailedError),
+    stop=stop_after_attempt(10),
+    wait=wait_random_exponential(multiplier=0.05, max=2),
+    reraise=True,
+)
+"""Another writer was quicker; what it did is looked at before the next try."""
+
+
+def _add_declared_columns(table: DeltaTable, declared: Table) -> None:
+    """Add the columns that the declaration has and the table lacks, as NULL."""
+    known = set(table.schema().to_arrow().names)
+    fields = Schema.from_arrow(declared.schema).fields
+    if lacking := [field for field in fields if field.name not in known]:
+        table.alter.add_columns(lacking)
+
+
+UPGRADES: tuple[tuple[int, Callable[[DeltaTable, Table], None]], ...] = (
+    (2, _add_declared_columns),
+)
+"""What makes a table of the version before one of this version.
+
+Each step may be done again: killed in it, the next writer does it once more.
+"""
+
+
+def require_known_version(found: int, where: object) -> None:
+    """Refuse to write what a newer package has made."""
+    if found > SCHEMA_VERSION:
+        raise StoreError(
+            f"{where} is of schema version {found}, this package knows"
+            f" {SCHEMA_VERSION}; update pushloss_pipeline; nothing was written"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
@@ -68,6 +104,7 @@ class DataFile:
     """Within the table."""
     partition: Mapping[str, str]
     size_bytes: int
+    row_count: int | None
     first_day: date
     last_day: date
     last_recorded_at: datetime
@@ -93,6 +130,9 @@ class Snapshot:
     def __init__(self, table: DeltaTable, declared: Table, folder: str) -> None:
         self.identity = str(table.metadata().id)
         """Another one where the table was deleted and made anew."""
+        self.version = table.version()
+        """Rises with every commit."""
+        self.schema_version = _schema_version(table)
         self.files = tuple(_files_of(table))
         self._schema = declared.schema
         self._filesystem = _filesystem_at(folder)
@@ -122,6 +162,34 @@ class Snapshot:
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows
 
+    def distinct(
+        self, files: Iterable[DataFile], columns: list[str]
+    ) -> list[dict[str, Any]]:
+        """Each combination of values that some of its files hold, in no order."""
+        with _told_as_store_error("read the record"):
+            table = self.rows(files).to_table(columns=columns)
+            rows: list[dict[str, Any]] = (
+                table.group_by(columns).aggregate([]).to_pylist()
+            )
+        return rows
+
+    def what_ails(self, file: DataFile) -> str | None:
+        """Why one of its files cannot be read to its end; None where it can."""
+        try:
+            info = self._filesystem.get_file_info(file.path)
+            if info.type is pafs.FileType.NotFound:
+                return "is missing"
+            if info.size != file.size_bytes:
+                return f"has {info.size} bytes in place of {file.size_bytes}"
+            with self._filesystem.open_input_file(file.path) as source:
+                batches = pq.ParquetFile(source).iter_batches()
+                rows = sum(batch.num_rows for batch in batches)
+        except (OSError, pa.ArrowException) as problem:
+            return f"cannot be read: {str(problem).splitlines()[0]}"
+        if file.row_count not in (None, rows):
+            return f"has {rows} rows in place of {file.row_count}"
+        return None
+
 
 class StoredTable:
     """A declared table under a root, made when it is first opened.
@@ -139,9 +207,10 @@ class StoredTable:
         writer: WriterProperties,
     ) -> None:
         self.name = declared.name
+        self.is_local = "://" not in root
         self._declared = declared
         self._folder = f"{root.rstrip('/')}/{declared.name}"
-        self._is_local = "://" not in root
+        self._log = DeltaLog(Path(self._folder))
         self._partition_by = partition_by
         self._writer = writer
 
@@ -151,17 +220,49 @@ class StoredTable:
 
     def append(self, rows: pa.Table) -> None:
         """Commit rows in one piece; on return they are there to stay."""
-        table = self._open()
+        table = self._open_to_write()
         batch_id = uuid.uuid4().hex
         with _told_as_store_error(f"write the record {self._folder}"):
             _commit(table, rows, batch_id, self._writer)
-            if self._is_local:
-                folder = Path(self._folder)
-                _force_commit(folder, _version_of(folder, batch_id, table.version()))
+            if self.is_local:
+                self._log.force(self._log.version_of(batch_id, table.version()))
 
-    def merge(self, partitions: Sequence[Mapping[str, str]]) -> None:
-        """Make one file of each partition's small ones; later, these are removed."""
-        table = self._open()
+    def is_there(self) -> bool:
+        """Whether it was ever made."""
+        uri = self._uri()
+        with _told_as_store_error(f"open the record {self._folder}"):
+            return DeltaTable.is_deltatable(uri)
+
+    def require_known_version(self) -> None:
+        """Raise StoreError where a newer package has made it."""
+        if self.is_there():
+            found = _schema_version(self._open())
+            require_known_version(found, f"the record {self._folder}")
+
+    def prepare(self) -> None:
+        """Upgrade the table where it is there and older than this package.
+
+        Call it in the writers' turn. Raises StoreError where it is newer.
+        """
+        try:
+            if not self.is_there():
+                return
+            self._open()
+        except StoreError as problem:
+            # Whoever needs this table is told; the other one can still be written.
+            _log.warning("table %s is not looked at: %s", self.name, problem)
+            return
+        self._open_to_write()
+
+    def merge(
+        self, partitions: Sequence[Mapping[str, str]], *, shorten_log: bool = False
+    ) -> None:
+        """Make one file of each partition's small ones; later, these are removed.
+
+        With `shorten_log` what was removed before goes now, and so do the log's
+        entries of more than a week ago.
+        """
+        table = self._open_to_write()
         before = table.version()
         try:
             for partition in partitions:
@@ -170,14 +271,66 @@ class StoredTable:
                     max_concurrent_tasks=2,
                     writer_properties=self._writer,
                 )
-            if partitions:
+            if partitions or shorten_log:
                 table.vacuum(retention_hours=REMOVED_KEPT_HOURS, dry_run=False)
+            if shorten_log:
+                table.create_checkpoint()
         except DeltaError as problem:
             # Another machine got there first; the next time will do.
             _log.warning("record not tidied table=%s: %s", self.name, problem)
         with _told_as_store_error(f"write the record {self._folder}"):
-            for version in range(before + 1, table.version() + 1):
-                self._force(version)
+            self._force_since(table, before)
+            if shorten_log:
+                # what it takes away, the checkpoint holds: that is on the disk now
+                self._force(table.version())
+                table.cleanup_metadata()
+
+    def log_faults(self) -> list[LogFault]:
+        """What is wrong with the log; nothing is told of one in an object store."""
+        return self._log.faults() if self.is_local else []
+
+    def mend_log(self, faults: Sequence[LogFault]) -> None:
+        """Set aside what is wrong with the log; call it in the writers' turn."""
+        self._log.mend(faults)
+
+    def drop(self, files: Iterable[DataFile]) -> None:
+        """Take files that are lost or broken out of a local table.
+
+        Call it in the writers' turn. What is left of a file stays beside it.
+        """
+        table = self._open_to_write()
+        before = table.version()
+        with _told_as_store_error(f"write the record {self._folder}"):
+            for file in files:
+                path = Path(self._folder) / file.path
+                if path.exists():
+                    path.rename(path.with_name(f"{path.name}.broken"))
+            table.repair()
+            self._force_since(table, before)
+
+    def _open_to_write(self) -> DeltaTable:
+        table = self._open()
+        require_known_version(_schema_version(table), f"the record {self._folder}")
+        if _schema_version(table) < SCHEMA_VERSION:
+            with _told_as_store_error(f"write the record {self._folder}"):
+                self._upgrade(table)
+        return table
+
+    @_again_after_a_conflict
+    def _upgrade(self, table: DeltaTable) -> None:
+        """Columns first, the version last: killed between, it is done again."""
+        table.update_incremental()
+        for version, step in UPGRADES:
+            if _schema_version(table) < version:
+                _log.info("table %s becomes schema version %d", self.name, version)
+                before = table.version()
+                step(table, self._declared)
+                self._force_since(table, before)
+                before = table.version()
+                table.alter.set_table_properties(
+                    {VERSION_KEY: str(version)}, raise_if_not_exists=False
+                )
+                self._force_since(table, before)
 
     def _open(self) -> DeltaTable:
         uri = self._uri()
@@ -187,14 +340,14 @@ class StoredTable:
             except TableNotFoundError:
                 self._create(uri)
             except DeltaError:
-                if not self._is_local:
+                if not self.is_local:
                     raise
-                _set_torn_commit_aside(Path(self._folder))
+                self._log.set_torn_commit_aside()
             return DeltaTable(uri)
 
     def _uri(self) -> str:
         """In full, so that Delta takes no part of a name for a code or a pattern."""
-        if not self._is_local:
+        if not self.is_local:
             return self._folder
         path = Path(self._folder).absolute()
         if found := _UNFIT.search(str(path)):
@@ -205,7 +358,7 @@ class StoredTable:
         return path.as_uri()
 
     def _create(self, uri: str) -> None:
-        if self._is_local:
+        if self.is_local:
             Path(self._folder).mkdir(parents=True, exist_ok=True)
         try:
             DeltaTable.create(
@@ -216,15 +369,20 @@ class StoredTable:
                 name=self.name,
                 description=self._declared.doc,
                 configuration=_TABLE_CONFIGURATION,
+                raise_if_key_not_exists=False,  # the version's key is our own
             )
         except DeltaError:
             if not DeltaTable.is_deltatable(uri):  # nobody else was quicker
                 raise
         self._force(0)
 
+    def _force_since(self, table: DeltaTable, before: int) -> None:
+        for version in range(before + 1, table.version() + 1):
+            self._force(version)
+
     def _force(self, version: int) -> None:
-        if self._is_local:
-            _force_commit(Path(self._folder), version)
+        if self.is_local:
+            self._log.force(version)
 
 
 @contextmanager
@@ -235,12 +393,7 @@ def _told_as_store_error(doing: str) -> Iterator[None]:
         raise StoreError(f"cannot {doing}: {problem}") from problem
 
 
-@retry(
-    retry=retry_if_exception_type(CommitFailedError),
-    stop=stop_after_attempt(10),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    reraise=True,
-)
+@_again_after_a_conflict
 def _commit(
     table: DeltaTable, rows: pa.Table, batch_id: str, writer: WriterProperties
 ) -> None:
@@ -261,56 +414,8 @@ def _commit(
     )
 
 
-def _version_of(folder: Path, batch_id: str, newest: int) -> int:
-    """The version that this batch made; others may have committed since."""
-    for version in range(newest, -1, -1):
-        entry = _log_entry(folder, version)
-        if entry.exists() and batch_id in entry.read_text():
-            return version
-    raise StoreError(f"the record {folder} has no commit of batch {batch_id}")
-
-
-def _force_commit(folder: Path, version: int) -> None:
-    """Force a commit to the disk: delta-rs leaves that to chance."""
-    entry = _log_entry(folder, version)
-    folders = {entry.parent, folder, folder.parent}
-    for checkpoint in entry.parent.glob(f"{entry.stem}.checkpoint*"):
-        force_to_disk(checkpoint)
-        force_to_disk(entry.parent / "_last_checkpoint")
-    for line in entry.read_text().splitlines():
-        if added := json.loads(line).get("add"):
-            path = folder / unquote(added["path"])
-            force_to_disk(path)
-            folders.update(path.parents[: len(Path(added["path"]).parts)])
-    force_to_disk(entry)
-    for some_folder in folders:
-        force_to_disk(some_folder)
-
-
-def _set_torn_commit_aside(folder: Path) -> None:
-    """Make a table readable again whose newest commit a power cut has torn.
-
-    Nobody was told of that commit: all others were forced to the disk. The walk
-    that made it did not end, and is run again.
-    """
-    log = folder / "_delta_log"
-    with FileLock(log / "mend.lock", timeout=LOCK_SECONDS):
-        newest = max(log.glob("*.json"), default=None)
-        if newest is not None and not _is_whole(newest):
-            _log.warning("torn commit set aside: %s", newest)
-            newest.rename(newest.with_suffix(".torn"))
-            force_to_disk(log)
-
-
-def _is_whole(entry: Path) -> bool:
-    try:
-        return all(map(json.loads, entry.read_text().splitlines()))
-    except ValueError:
-        return False
-
-
-def _log_entry(folder: Path, version: int) -> Path:
-    return folder / "_delta_log" / f"{version:020d}.json"
+def _schema_version(table: DeltaTable) -> int:
+    return int(table.metadata().configuration.get(VERSION_KEY) or 1)
 
 
 def _files_of(table: DeltaTable) -> Iterator[DataFile]:
@@ -324,6 +429,7 @@ def _files_of(table: DeltaTable) -> Iterator[DataFile]:
                 if name.startswith("partition.")
             },
             size_bytes=file["size_bytes"],
+            row_count=file["num_records"],
             first_day=file.get("min.loss_date") or date.min,
             last_day=file.get("max.loss_date") or date.max,
             last_recorded_at=file.get("max.recorded_at") or LONG_AGO,

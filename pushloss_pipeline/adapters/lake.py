@@ -10,8 +10,10 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,24 @@ from deltalake import WriterProperties
 from filelock import FileLock, Timeout
 
 from pushloss_pipeline.adapters.delta import (
-    LOCK_SECONDS,
     LONG_AGO,
     STATISTICS_STEP,
     DataFile,
     Snapshot,
     StoredTable,
 )
+from pushloss_pipeline.adapters.delta_log import LOCK_SECONDS
 from pushloss_pipeline.domain.errors import StoreError
-from pushloss_pipeline.domain.model import Answer, AppDay, Outcome
+from pushloss_pipeline.domain.flatten import content_hash
+from pushloss_pipeline.domain.model import (
+    Answer,
+    AppDay,
+    DayWindow,
+    LossRow,
+    Outcome,
+    Scope,
+    Stage,
+)
 from pushloss_pipeline.domain.tables import PUSH_LOSS_RESPONSES, PUSH_LOSS_REVISIONS
 from pushloss_pipeline.domain.verdict import Standing, State
 
@@ -39,6 +50,9 @@ MANY_FILES_OF_THE_PAST = 10
 """The same where the partition's month is over: hardly any will be added."""
 SMALL_BYTES = 50_000_000
 """A file below this is worth merging."""
+
+WINDOW_MONTHS = 12
+"""Months in which one file each is asked how days were cut: both halves of a year."""
 
 _PARTITIONS = {
     PUSH_LOSS_RESPONSES.name: ["month"],
@@ -56,6 +70,7 @@ _WRITERS = {
     ),
 }
 _ANSWER_KEY = ["response_id", "sdk_app_id", "loss_date", "recorded_at"]
+_LOSS_COLUMNS = [column.name for column in fields(LossRow)]
 
 
 class Lake:
@@ -63,7 +78,8 @@ class Lake:
 
     def __init__(self, root: str, *, lock_path: Path) -> None:
         self._lock_path = lock_path
-        self._responses, self._revisions = (
+        self._is_prepared = False
+        self.tables = self._responses, self._revisions = tuple(
             StoredTable(
                 declared,
                 root,
@@ -88,9 +104,17 @@ class Lake:
         except OSError as problem:
             raise StoreError(f"cannot write the record: {problem}") from problem
         try:
+            self._prepare()
             yield
         finally:
             lock.release()
+
+    def _prepare(self) -> None:
+        """Both tables, before anything is written to one; then each write looks."""
+        if not self._is_prepared:
+            for table in self.tables:
+                table.prepare()
+            self._is_prepared = True
 
     def append_answers(
         self, answers: Sequence[Answer], *, now: datetime
@@ -179,6 +203,66 @@ class Lake:
         """The table `push_loss_revisions` as it is now."""
         return self._revisions.snapshot()
 
+    def require_known_version(self) -> None:
+        """Raise StoreError where a newer package has made the record."""
+        for table in self.tables:
+            table.require_known_version()
+
+    def app_days(self) -> list[AppDay]:
+        """Every app and day that the record tells of, by day."""
+        found: set[AppDay] = set()
+        for table in self.tables:
+            snapshot = table.snapshot()
+            files = [file for file in snapshot.files if not file.has_losses_only]
+            rows = snapshot.distinct(files, ["sdk_app_id", "loss_date"])
+            found.update(map(_app_day, rows))
+        return sorted(found, key=lambda app_day: (app_day.loss_date, app_day))
+
+    def windows(self) -> list[DayWindow]:
+        """How days were cut that were asked for: some of each of the newest months."""
+        if not self._responses.is_there():
+            return []
+        snapshot = self._responses.snapshot()
+        newest = {
+            file.partition["month"]: file
+            for file in sorted(snapshot.files, key=lambda file: file.last_recorded_at)
+        }
+        files = [newest[month] for month in sorted(newest)[-WINDOW_MONTHS:]]
+        rows = snapshot.distinct(files, ["loss_date", "window_start", "window_end"])
+        found = (
+            DayWindow(row["loss_date"], row["window_start"], row["window_end"])
+            for row in rows
+        )
+        return sorted(found, key=lambda window: (window.day, window.start))
+
+    def unsound_revisions(self, app_days: Collection[AppDay]) -> list[Standing]:
+        """Revisions of these days whose rows are not those that their marker tells."""
+        snapshot = self._revisions.snapshot()
+        days = {app_day.loss_date for app_day in app_days}
+        files = [file for file in snapshot.files if file.may_tell_of(days)]
+        rows = _rows_of(snapshot, files, app_days, pc.field("row_kind") != "state")
+        losses: dict[tuple[AppDay, str], list[dict[str, Any]]] = defaultdict(list)
+        markers: dict[tuple[AppDay, str], dict[str, Any]] = {}
+        for row in sorted(rows, key=lambda row: str(row["entry_key"])):
+            if row["row_kind"] == "loss":
+                losses[_app_day(row), row["entry_key"]].append(row)
+            else:  # the greatest key of each sequence is the one that counts
+                markers[_app_day(row), _sequence_of(row["entry_key"])] = row
+        return [
+            _standing(marker)
+            for (app_day, _), marker in markers.items()
+            if not _agree(marker, losses[app_day, marker["entry_key"]])
+        ]
+
+    def restate(self, entries: Sequence[Standing], *, now: datetime) -> None:
+        """Append entries anew that the record holds without their true rows.
+
+        They are the same revisions under keys that win over the ones before.
+        """
+        commit = f"restated-{now:%Y%m%dT%H%M%S.%f}-{uuid.uuid4().hex}"
+        if entries:
+            self._revisions.append(_entries_table(entries, commit=commit))
+
     def tidy(self, *, today: date) -> int:
         """Merge the small files of many commits; how many partitions were merged.
 
@@ -187,7 +271,7 @@ class Lake:
         """
         crowded = {
             table: _crowded_partitions(table.snapshot().files, today)
-            for table in (self._responses, self._revisions)
+            for table in self.tables
         }
         if not any(crowded.values()):
             return 0
@@ -195,6 +279,20 @@ class Lake:
             for table, partitions in crowded.items():
                 table.merge(partitions)
         return sum(map(len, crowded.values()))
+
+    def tidy_thoroughly(self) -> int:
+        """Merge whatever can be merged, and shorten the logs; rows stay as they are.
+
+        How many partitions were merged.
+        """
+        merged = 0
+        with self.writing():
+            for table in self.tables:
+                counts = _small_files(table.snapshot().files)
+                partitions = [dict(key) for key, count in counts.items() if count > 1]
+                table.merge(partitions, shorten_log=True)
+                merged += len(partitions)
+        return merged
 
     def _newest_recorded_at(self) -> datetime:
         files = self._responses.snapshot().files
@@ -224,17 +322,23 @@ def _crowded_partitions(
     files: Iterable[DataFile], today: date
 ) -> list[Mapping[str, str]]:
     """Partitions with so many small files that merging them is worth a commit."""
+    newest_past = _month(today - timedelta(days=62))
+    return [
+        dict(partition)
+        for partition, count in _small_files(files).items()
+        if count >= MANY_FILES
+        or (count >= MANY_FILES_OF_THE_PAST and dict(partition)["month"] <= newest_past)
+    ]
+
+
+def _small_files(
+    files: Iterable[DataFile],
+) -> Mapping[tuple[tuple[str, str], ...], int]:
     small: dict[tuple[tuple[str, str], ...], int] = defaultdict(int)
     for file in files:
         if file.size_bytes < SMALL_BYTES:
             small[tuple(sorted(file.partition.items()))] += 1
-    newest_past = _month(today - timedelta(days=62))
-    return [
-        dict(partition)
-        for partition, count in small.items()
-        if count >= MANY_FILES
-        or (count >= MANY_FILES_OF_THE_PAST and dict(partition)["month"] <= newest_past)
-    ]
+    return small
 
 
 def _rows_of(
@@ -291,15 +395,24 @@ def _answers_table(answers: Sequence[Answer]) -> pa.Table:
             "error_code": answer.error_code,
             "error_info": answer.error_info,
             "body": answer.body,
+            "package_version": _package_version(),
         }
         for answer in sorted(answers, key=lambda a: (*a.app_day, _time_of(a)))
     ]
     return pa.Table.from_pylist(rows, schema=PUSH_LOSS_RESPONSES.schema)
 
 
+@cache
+def _package_version() -> str:
+    try:
+        return version("pushloss-pipeline")
+    except PackageNotFoundError:
+        return "unknown"  # a checkout that is not installed
+
+
 def _answer(row: dict[str, Any]) -> Answer:
-    fields = {name: value for name, value in row.items() if name != "month"}
-    return Answer(**{**fields, "outcome": Outcome(row["outcome"])})
+    told = {field.name: row[field.name] for field in fields(Answer)}
+    return Answer(**{**told, "outcome": Outcome(row["outcome"])})
 
 
 def _time_of(answer: Answer) -> datetime:
@@ -307,8 +420,10 @@ def _time_of(answer: Answer) -> datetime:
     return answer.recorded_at
 
 
-def _entries_table(entries: Sequence[Standing]) -> pa.Table:
-    commit = uuid.uuid4().hex
+def _entries_table(
+    entries: Sequence[Standing], *, commit: str | None = None
+) -> pa.Table:
+    commit = commit or uuid.uuid4().hex
     ordered = sorted(entries, key=lambda entry: (*entry.app_day, entry.sequence))
     rows = [row for entry in ordered for row in _entry_rows(entry, commit)]
     return pa.Table.from_pylist(rows, schema=PUSH_LOSS_REVISIONS.schema)
@@ -363,7 +478,7 @@ def _standing(row: dict[str, Any]) -> Standing:
         sdk_app_id=row["sdk_app_id"],
         app=row["app"],
         loss_date=row["loss_date"],
-        sequence=int(row["entry_key"].split("-", 1)[0]),
+        sequence=int(_sequence_of(row["entry_key"])),
         state=State(row["state"]),
         revision=row["revision"],
         row_count=row["row_count"],
@@ -383,3 +498,28 @@ def _standing(row: dict[str, Any]) -> Standing:
 def _one_per_entry(standings: list[Standing]) -> list[Standing]:
     """The last of each sequence: `standings` is sorted by entry key."""
     return list({standing.sequence: standing for standing in standings}.values())
+
+
+def _sequence_of(entry_key: str) -> str:
+    return entry_key.split("-", 1)[0]
+
+
+def _agree(marker: Mapping[str, Any], losses: Sequence[Mapping[str, Any]]) -> bool:
+    if len(losses) != marker["row_count"]:
+        return False
+    try:
+        rows = [
+            LossRow(
+                **{
+                    **{name: row[name] for name in _LOSS_COLUMNS},
+                    "stage": Stage(row["stage"]),
+                    "scope": Scope(row["scope"]),
+                }
+            )
+            for row in losses
+        ]
+    except ValueError:  # no stage or scope that was ever written
+        return False
+    overall = sum(row.err_count for row in rows if row.scope is Scope.OVERALL)
+    told = (marker["content_hash"], marker["overall_count"])
+    return told == (content_hash(rows), overall)

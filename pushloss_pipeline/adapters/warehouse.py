@@ -19,7 +19,11 @@ import duckdb
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from pushloss_pipeline.adapters.delta import DataFile, Snapshot
+from pushloss_pipeline.adapters.delta import (
+    DataFile,
+    Snapshot,
+    require_known_version,
+)
 from pushloss_pipeline.adapters.disk import force_to_disk
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
@@ -38,6 +42,7 @@ from pushloss_pipeline.domain.tables import (
     PUSH_LOSS_DAYS,
     PUSH_LOSS_HISTORY,
     PUSH_LOSS_MATURITY,
+    SCHEMA_VERSION,
     TIMESTAMP,
     Table,
 )
@@ -135,6 +140,23 @@ class Warehouse:
         except (OSError, duckdb.Error) as problem:
             raise StoreError(f"cannot publish {self.path}: {problem}") from problem
 
+    def forget_work(self) -> None:
+        """Drop the work file: the next publish makes everything anew."""
+        with FileLock(self._lock_path, timeout=PUBLISH_SECONDS, mode=0o600):
+            self._discard_work()
+
+    def leftovers(self) -> list[Path]:
+        """Files that a killed publish, or a reader who wrote, has left beside it."""
+        names = (".duckdb.tmp", ".duckdb.wal")
+        found = (self.path.with_suffix(name) for name in names)
+        return [path for path in found if path.is_file()]
+
+    def remove_leftovers(self) -> None:
+        """Remove them while nobody publishes."""
+        with FileLock(self._lock_path, timeout=PUBLISH_SECONDS, mode=0o600):
+            for path in self.leftovers():
+                path.unlink()
+
     def query(
         self, statement: str, parameters: Mapping[str, Any] | None = None
     ) -> Rows:
@@ -151,6 +173,16 @@ class Warehouse:
         """
         with self._reading() as connection:
             return [_rows(connection, each, parameters) for each in statements]
+
+    def schema_version(self) -> int | None:
+        """Of the published file; 1 where it carries none, None where it cannot tell."""
+        try:
+            row = self.query("select schema_version from internal.publication").rows
+        except StoreError:
+            return None  # missing or unreadable: it is built anew
+        except UsageError:
+            return 1
+        return int(row[0][0])
 
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -182,6 +214,8 @@ class Warehouse:
         now: datetime,
     ) -> Published:
         record = lake.revisions()
+        require_known_version(record.schema_version, "the record")
+        require_known_version(self.schema_version() or 1, self.path)
         self._prepare_work(_making(record))
         # Its end writes the checkpoint: the file is whole then, without a WAL.
         with _opened(self._work) as work:
@@ -266,7 +300,7 @@ def _opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def _making(record: Snapshot) -> str:
     """What a work file is built by and from; of any other, it is built anew."""
     declared = hashlib.sha256(repr(PUBLISHED_TABLES).encode()).hexdigest()
-    return f"{fingerprint()}-{declared}-{record.identity}"
+    return f"{fingerprint()}-{declared}-{record.identity}-{SCHEMA_VERSION}"
 
 
 def _made_by(work: duckdb.DuckDBPyConnection) -> str | None:
@@ -280,9 +314,13 @@ def _made_by(work: duckdb.DuckDBPyConnection) -> str | None:
 def _create_objects(work: duckdb.DuckDBPyConnection, making: str) -> None:
     work.execute("begin")
     work.execute(
-        "create table internal.publication (making varchar, is_published boolean)"
+        "create table internal.publication"
+        " (making varchar, is_published boolean, schema_version integer)"
     )
-    work.execute("insert into internal.publication values ($1, false)", [making])
+    work.execute(
+        "insert into internal.publication values ($1, false, $2)",
+        [making, SCHEMA_VERSION],
+    )
     work.execute("create table internal.taken_files (path varchar)")
     work.execute(
         "create table internal.day_entries as"

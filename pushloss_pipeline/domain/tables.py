@@ -10,6 +10,13 @@ import pyarrow as pa
 
 from pushloss_pipeline.domain.catalogue import COLUMNS as CATALOGUE_COLUMNS
 
+SCHEMA_VERSION = 2
+"""Of the tables of the lake and the published file.
+
+1: without a version. 2: `push_loss_responses.package_version`. A new one is one more
+here and one more entry of `UPGRADES` in `adapters/delta.py`.
+"""
+
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 """Always UTC-aware: a naive column would shut older Delta readers out."""
 
@@ -149,6 +156,13 @@ PUSH_LOSS_RESPONSES = Table(
         _ERROR_CODE,
         _ERROR_INFO,
         Column("body", pa.binary(), "The bytes of the answer.", nullable=True),
+        Column(
+            "package_version",
+            pa.string(),
+            "Version of pushloss_pipeline that recorded it; NULL before schema "
+            "version 2.",
+            nullable=True,
+        ),
     ),
 )
 

@@ -18,8 +18,10 @@ from deltalake import DeltaTable
 from filelock import FileLock
 
 from pushloss_pipeline.adapters import delta as delta_module
+from pushloss_pipeline.adapters import delta_log as log_module
 from pushloss_pipeline.adapters import lake as lake_module
 from pushloss_pipeline.adapters.delta import _commit
+from pushloss_pipeline.adapters.delta_log import DeltaLog
 from pushloss_pipeline.adapters.lake import Lake, _entries_table
 from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.model import (
@@ -378,7 +380,7 @@ def test_forced_to_disk(
     """The files of a commit, its log entry and their folders are forced to the disk."""
     load(lake, an_answer(1))
     forced: list[Path] = []
-    monkeypatch.setattr(delta_module, "force_to_disk", forced.append)
+    monkeypatch.setattr(log_module, "force_to_disk", forced.append)
 
     lake.append_entries(folded(an_answer(2), an_answer(3, B)))
 
@@ -401,9 +403,9 @@ def test_own_commit_is_forced(lake: Lake, tmp_path: Path) -> None:
     log = (root / "_delta_log" / f"{2:020d}.json").read_text().splitlines()
     (batch_id,) = [json.loads(a)["txn"]["appId"] for a in log if "txn" in a]
 
-    assert 2 == delta_module._version_of(root, batch_id, 4)
+    assert 2 == DeltaLog(root).version_of(batch_id, 4)
     with pytest.raises(StoreError, match="no commit of batch"):
-        delta_module._version_of(root, "unknown", 4)
+        DeltaLog(root).version_of("unknown", 4)
 
 
 def test_two_processes(tmp_path: Path) -> None:
@@ -565,7 +567,7 @@ def test_checkpoint_is_forced(
         delta_module._TABLE_CONFIGURATION, "delta.checkpointInterval", "2"
     )
     forced: list[Path] = []
-    monkeypatch.setattr(delta_module, "force_to_disk", forced.append)
+    monkeypatch.setattr(log_module, "force_to_disk", forced.append)
     for number in range(4):
         append(lake, an_answer(number))
     log = tmp_path / "lake" / "push_loss_responses" / "_delta_log"
@@ -647,3 +649,22 @@ def test_tidy_the_past(
 def sorted_rows(folder: Path, name: str) -> list[str]:
     """All rows of a table, as text."""
     return sorted(map(str, delta(folder, name).to_pyarrow_table().to_pylist()))
+
+
+def test_windows_of_several_months(lake: Lake, tmp_path: Path) -> None:
+    """Each of the newest months tells how its days were cut, summer and winter too."""
+    for month in range(1, 13):
+        for day in (1, 2):
+            append(lake, an_answer(month, loss_date=date(2025, month, day)))
+    append(lake, an_answer(1, loss_date=date(2024, 12, 31)))
+
+    windows = lake.windows()
+
+    assert [date(2025, month, 2) for month in range(1, 13)] == [w.day for w in windows]
+    assert {an_answer(1).window_start} == {w.start for w in windows}
+
+
+def test_windows_of_nothing(lake: Lake, tmp_path: Path) -> None:
+    """Where nothing was asked for, any zone will do; looking makes no record."""
+    assert [] == lake.windows()
+    assert not (tmp_path / "lake").exists()

@@ -15,7 +15,14 @@ from tests.defs.site import REPOSITORY, Site, wait_until
 
 CHECKS = read_statements("checks")
 DAY_ASSETS = ("push_loss_responses", "push_loss")
-SCHEDULES = {"daily_push_loss_schedule", "ask_again_schedule"}
+SCHEDULES = [
+    {"name": name, "scheduleState": {"status": "RUNNING"}}
+    for name in (
+        "ask_again_schedule",
+        "daily_push_loss_schedule",
+        "weekly_maintenance_schedule",
+    )
+]
 
 DEFINED = """{
   assetNodes { assetKey { path } partitionKeys
@@ -107,10 +114,7 @@ def test_a_backfill_of_a_week_is_one_run(site: Site) -> None:
     assert set(nodes) == {*DAY_ASSETS, "warehouse", "push_loss_report"}
     assert nodes["push_loss"]["partitionKeys"][-7:] == days
     assert len(nodes["push_loss"]["assetChecksOrError"]["checks"]) == len(CHECKS)
-    assert {schedule["name"] for schedule in repository["schedules"]} == SCHEDULES
-    assert {
-        schedule["scheduleState"]["status"] for schedule in repository["schedules"]
-    } == {"RUNNING"}
+    assert sorted(repository["schedules"], key=str) == SCHEDULES
     assert ended["partitionBackfillOrError"]["status"] == "COMPLETED_SUCCESS"
     assert counts_of(ended) == dict.fromkeys(DAY_ASSETS, (7, 0))
     assert ended["runsOrError"]["results"] == [{"status": "SUCCESS"}]

@@ -35,15 +35,18 @@ def test_assets_stand_in_line(definitions: dg.Definitions) -> None:
     }
 
 
-def test_jobs_schedule_and_sensor_have_their_names(definitions: dg.Definitions) -> None:
+def test_jobs_schedules_and_sensor_have_their_names(
+    definitions: dg.Definitions,
+) -> None:
     """Jobs, schedules and the sensor are offered by these names."""
     repository = definitions.get_repository_def()
     jobs = {name for name in repository.job_names if not name.startswith("__")}
 
-    assert jobs == {"daily_push_loss", "replay_push_loss"}
+    assert jobs == {"daily_push_loss", "replay_push_loss", "weekly_maintenance"}
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "daily_push_loss_schedule",
         "ask_again_schedule",
+        "weekly_maintenance_schedule",
     }
     assert [s.name for s in repository.sensor_defs] == ["push_loss_alarms"]
 

@@ -1,0 +1,441 @@
+"""Looks after the record and the published file: what is wrong, and what mends it.
+
+Everything is derived from the stored answers, so everything but these can be mended.
+Safe beside running loads (what is written is written in the writers' turn), safe to
+kill, and done twice it does nothing the second time.
+"""
+
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pushloss_pipeline.adapters.comparison import differences
+from pushloss_pipeline.adapters.delta import DataFile, StoredTable
+from pushloss_pipeline.domain.errors import PushLossError, StoreError
+from pushloss_pipeline.domain.model import Answer, AppDay
+from pushloss_pipeline.domain.tables import PUSH_LOSS_RESPONSES, SCHEMA_VERSION
+from pushloss_pipeline.domain.verdict import Standing, judge_all, missing_entries
+from pushloss_pipeline.domain.window import askable_days
+from pushloss_pipeline.steps import REPLAY_DAYS, Parts, publish, require_same_days
+
+NAMED = 10
+"""Things of one kind that are told one by one."""
+ROUNDS = 3
+"""How often the file is published and compared while loads go on."""
+SPARE_BYTES = 1_000_000_000
+"""Room on the disk beside that for another copy of the published file."""
+STALE_SECONDS = 3600
+"""A page that is being written for longer will never be."""
+
+OnProgress = Callable[[str, int, int], None]
+"""What is looked at, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look showed, and what was done about it."""
+
+    looked_at: str
+    told: str = ""
+    """What was seen, where there is something to say of it."""
+    wrong: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    """What a person does next."""
+    is_mended: bool = True
+    """Nothing wrong is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """What a thorough tidying of the record did."""
+
+    merged_partitions: int
+    files_before: int
+    files_after: int
+
+
+def tidy(parts: Parts) -> Tidied:
+    """Merge the record's small files and shorten its logs; rows stay as they are."""
+    before = _count_files(parts)
+    merged = parts.lake.tidy_thoroughly()
+    return Tidied(merged, before, _count_files(parts))
+
+
+def examine(
+    parts: Parts,
+    *,
+    repair: bool,
+    on_progress: OnProgress = lambda what, done, total: None,
+) -> Iterator[Finding]:
+    """Look at everything in turn; with `repair`, mend what can be mended."""
+    doctor = _Doctor(parts, repair, on_progress)
+    looks: list[tuple[str, Callable[[str], Finding]]] = [
+        *((f"log of {t.name}", doctor.log_of(t)) for t in parts.lake.tables),
+        ("schema version", doctor.schema_version),
+        ("time zone", doctor.zone),
+        *((f"files of {t.name}", doctor.files_of(t)) for t in parts.lake.tables),
+        ("days against their answers", doctor.days),
+        ("published file against the record", doctor.published),
+        ("leftovers", doctor.leftovers),
+        ("room on the disk", doctor.room),
+    ]
+    for looked_at, look in looks:
+        try:
+            yield look(looked_at)
+        except (PushLossError, OSError) as problem:
+            yield Finding(looked_at, wrong=(str(problem),), is_mended=False)
+
+
+class _Doctor:
+    """One examination."""
+
+    def __init__(self, parts: Parts, repair: bool, on_progress: OnProgress) -> None:
+        self._parts = parts
+        self._lake = parts.lake
+        self._repair = repair
+        self._on_progress = on_progress
+
+    def log_of(self, table: StoredTable) -> Callable[[str], Finding]:
+        """Torn, empty and missing entries and checkpoints."""
+
+        def look(looked_at: str) -> Finding:
+            if not table.is_local:
+                return Finding(looked_at, "not looked at: the object store keeps it")
+            # A second look: a log that is being shortened may look broken once.
+            faults = table.log_faults() and table.log_faults()
+            if not faults:
+                return Finding(looked_at)
+            wrong = _named([fault.in_words for fault in faults])
+            if not self._repair:
+                return Finding(looked_at, wrong=wrong, is_mended=False)
+            with self._lake.writing():
+                table.mend_log(table.log_faults())
+            left = table.log_faults()
+            return Finding(
+                looked_at,
+                wrong=wrong,
+                done=("set aside as .torn; what is whole is read again",),
+                advice=(f"restore {table.name} from a backup",) if left else (),
+                is_mended=not left,
+            )
+
+        return look
+
+    def schema_version(self, looked_at: str) -> Finding:
+        """Older tables are upgraded; newer ones need a newer package."""
+        found = [
+            (table.name, table.snapshot().schema_version)
+            for table in self._lake.tables
+            if table.is_there()
+        ]
+        published = self._parts.warehouse.schema_version()
+        if published is not None:
+            found.append((self._parts.warehouse.path.name, published))
+        told = "".join(f"{name} {version}, " for name, version in found)
+        told += f"this package {SCHEMA_VERSION}"
+        if newer := [name for name, version in found if version > SCHEMA_VERSION]:
+            self._repair = False
+            return Finding(
+                looked_at,
+                told,
+                wrong=(f"{', '.join(newer)}: a newer package has been here",),
+                advice=("update pushloss_pipeline; it mends nothing until then",),
+                is_mended=False,
+            )
+        older = [name for name, version in found if version < SCHEMA_VERSION]
+        if older and self._repair:
+            with self._lake.writing():
+                pass  # whose turn begins upgrades the tables
+            return Finding(looked_at, told, done=(f"upgraded: {', '.join(older)}",))
+        return Finding(looked_at, told)
+
+    def zone(self, looked_at: str) -> Finding:
+        """The configured zone cuts days as they were asked for."""
+        require_same_days(self._parts)
+        return Finding(looked_at, self._parts.settings.timezone.key)
+
+    def files_of(self, table: StoredTable) -> Callable[[str], Finding]:
+        """Every file that the log names is there and can be read to its end."""
+
+        def look(looked_at: str) -> Finding:
+            if not table.is_there():
+                return Finding(looked_at, "there is none yet")
+            snapshot = table.snapshot()
+            ailing: list[tuple[DataFile, str]] = []
+            for done, file in enumerate(snapshot.files, 1):
+                if what := snapshot.what_ails(file):
+                    ailing.append((file, what))
+                self._on_progress(looked_at, done, len(snapshot.files))
+            if not ailing:
+                size = sum(file.size_bytes for file in snapshot.files)
+                told = f"{len(snapshot.files)} files, {size / 1e6:,.1f} MB"
+                return Finding(looked_at, told)
+            return self._with_ailing(looked_at, table, ailing)
+
+        return look
+
+    def _with_ailing(
+        self, looked_at: str, table: StoredTable, ailing: list[tuple[DataFile, str]]
+    ) -> Finding:
+        wrong = _named([f"{file.path} {what}" for file, what in ailing])
+        if not table.is_local:
+            told = ("restore these objects of the store",)
+            return Finding(looked_at, wrong=wrong, advice=told, is_mended=False)
+        if not self._repair:
+            return Finding(looked_at, wrong=wrong, is_mended=False)
+        with self._lake.writing():
+            table.drop(file for file, _ in ailing)
+        done = "taken out of the table, what is left of them kept as .broken"
+        if table.name != PUSH_LOSS_RESPONSES.name:
+            done += "; their rows are derived anew from the answers"
+            return Finding(looked_at, wrong=wrong, done=(done,))
+        first = min(file.first_day for file, _ in ailing)
+        last = max(file.last_day for file, _ in ailing)
+        advice = f"answers of days from {first} to {last} are lost: put the files back"
+        advice += " from a backup of the data folder, or load again what can be asked"
+        return Finding(
+            looked_at,
+            wrong=wrong,
+            done=(done,),
+            advice=(advice,),
+            is_mended=False,
+        )
+
+    def days(self, looked_at: str) -> Finding:
+        """Every day is what its answers make of it, and its rows are all there."""
+        if not any(table.is_there() for table in self._lake.tables):
+            return Finding(looked_at, "nothing is recorded yet")
+        app_days = self._lake.app_days()
+        results = []
+        for start in range(0, len(app_days), REPLAY_DAYS):
+            results.append(self._chunk(app_days[start : start + REPLAY_DAYS]))
+            done = min(start + REPLAY_DAYS, len(app_days))
+            self._on_progress(looked_at, done, len(app_days))
+        return self._summed_up(looked_at, len(app_days), results)
+
+    def _chunk(self, app_days: Sequence[AppDay]) -> "_Derived":
+        if not self._repair:
+            return _derived(self._parts, app_days)
+        with self._lake.writing():
+            derived = _derived(self._parts, app_days)
+            self._lake.append_entries(derived.missing)
+            self._lake.restate(derived.unsound, now=self._parts.clock())
+        return derived
+
+    def _summed_up(
+        self, looked_at: str, count: int, results: Sequence["_Derived"]
+    ) -> Finding:
+        missing = [self._entry(e) for each in results for e in each.missing]
+        unsound = [self._entry(e) for each in results for e in each.unsound]
+        beyond = [self._entry(e) for each in results for e in each.beyond_repair]
+        lost = [key for each in results for key in each.without_answers]
+        settings = self._parts.settings
+        askable = askable_days(
+            settings.timezone, settings.retention_days, self._parts.clock()
+        )
+        names = {app.sdk_app_id: name for name, app in settings.apps.items()}
+        to_ask = [k for k in lost if k.loss_date in askable and k.sdk_app_id in names]
+        told = f"{count} app days"
+        if lost:
+            told += f"; {len(lost)} whose answers are lost, their rows stand: "
+            told += ", ".join(_named([self._day(key) for key in lost]))
+        wrong = (
+            *(f"missing: {text}" for text in _named(missing)),
+            *(f"rows differ from the marker: {text}" for text in _named(unsound)),
+            *(f"rows lost, no answer gives them: {text}" for text in _named(beyond)),
+            *(f"answers lost: {text}" for text in _named(list(map(self._day, to_ask)))),
+        )
+        done = (
+            *((f"{len(missing)} entries derived anew",) if missing else ()),
+            *((f"{len(unsound)} revisions restated",) if unsound else ()),
+        )
+        advice = (
+            *(("put the files back from a backup",) if beyond else ()),
+            *(
+                f"pushloss load {key.loss_date} {key.loss_date}"
+                f" --app {names[key.sdk_app_id]}"
+                for key in to_ask
+            ),
+        )
+        is_mended = not (beyond or to_ask) and (self._repair or not wrong)
+        done = done if self._repair else ()
+        return Finding(looked_at, told, wrong, done, advice, is_mended)
+
+    def _day(self, app_day: AppDay) -> str:
+        apps = self._parts.settings.apps.items()
+        names = {app.sdk_app_id: name for name, app in apps}
+        name = names.get(app_day.sdk_app_id, str(app_day.sdk_app_id))
+        return f"{name} {app_day.loss_date}"
+
+    def _entry(self, entry: Standing) -> str:
+        what = f"revision {entry.revision}" if entry.is_revision else entry.state.value
+        return f"{self._day(entry.app_day)} {what}"
+
+    def published(self, looked_at: str) -> Finding:
+        """The published file, by the record's own selects."""
+        if not any(table.is_there() for table in self._lake.tables):
+            return Finding(looked_at, "nothing is recorded yet")
+        wrong = self._compared(looked_at)
+        if not wrong:
+            return Finding(looked_at, "row for row the same")
+        if not self._repair:
+            return Finding(looked_at, wrong=wrong, is_mended=False)
+        if not self._publish_and_compare(looked_at):
+            done = "brought up to date, and compared again"
+            return Finding(looked_at, wrong=wrong, done=(done,))
+        self._parts.warehouse.forget_work()
+        if left := self._publish_and_compare(looked_at):
+            return Finding(looked_at, wrong=left, is_mended=False)
+        return Finding(looked_at, wrong=wrong, done=("built anew, compared again",))
+
+    def _publish_and_compare(self, looked_at: str) -> tuple[str, ...]:
+        """Differences that are left, however many loads go on."""
+        wrong: tuple[str, ...] = ()
+        for _ in range(ROUNDS):
+            publish(self._parts)
+            before = self._lake.revisions().version
+            wrong = self._compared(looked_at)
+            if not wrong or before == self._lake.revisions().version:
+                break
+        return wrong
+
+    def _compared(self, looked_at: str) -> tuple[str, ...]:
+        path = self._parts.warehouse.path
+        if not path.exists():
+            return (f"{path} is missing",)
+
+        def on_month(done: int, total: int) -> None:
+            self._on_progress(looked_at, done, total)
+
+        try:
+            record = self._lake.revisions()
+            return tuple(differences(path, record, on_month=on_month))
+        except StoreError as problem:
+            return (" ".join(str(problem).split()),)
+
+    def leftovers(self, looked_at: str) -> Finding:
+        """What killed processes have left, of no use to anyone."""
+        warehouse = self._parts.warehouse
+        stale = self._parts.clock().timestamp() - STALE_SECONDS
+        report = self._parts.settings.local_dir / "report"
+        pages = [
+            path
+            for path in report.glob(".index.html.*")
+            if path.stat().st_mtime < stale
+        ]
+        found = [*warehouse.leftovers(), *pages]
+        if not found:
+            return Finding(looked_at, "none")
+        wrong = tuple(f"{path} is left over" for path in found)
+        if not self._repair:
+            return Finding(looked_at, wrong=wrong, is_mended=False)
+        warehouse.remove_leftovers()
+        for path in pages:
+            path.unlink(missing_ok=True)
+        return Finding(looked_at, wrong=wrong, done=("removed",))
+
+    def room(self, looked_at: str) -> Finding:
+        """Room for another copy of the published file, and some to spare."""
+        folder = self._parts.settings.local_dir
+        if not folder.exists():
+            return Finding(looked_at, "there is no data folder yet")
+        free = shutil.disk_usage(folder).free
+        path = self._parts.warehouse.path
+        needed = SPARE_BYTES + (path.stat().st_size if path.exists() else 0)
+        told = f"{free / 1e9:,.1f} GB free"
+        if free >= needed:
+            return Finding(looked_at, told)
+        return Finding(
+            looked_at,
+            told,
+            wrong=(f"less than {needed / 1e9:,.1f} GB are free in {folder}",),
+            advice=("make room: a full disk stops every load",),
+            is_mended=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    """What the answers of some days say against what is recorded of them."""
+
+    missing: list[Standing]
+    """Entries that the record should gain."""
+    unsound: list[Standing]
+    """Recorded revisions without their true rows, here with them."""
+    beyond_repair: list[Standing]
+    """The same where no answer gives the rows that the marker tells of."""
+    without_answers: list[AppDay]
+    """Days whose answers, as they are stored, no longer make them what they are."""
+
+
+def _derived(parts: Parts, app_days: Sequence[AppDay]) -> _Derived:
+    answers = parts.lake.answers(app_days)
+    recorded = parts.lake.entries(app_days)
+    now = parts.clock()
+    found = _Derived([], [], [], [])
+    folds: dict[AppDay, list[Standing]] = {}
+    for key in app_days:
+        known, told = recorded.get(key, []), answers.get(key, [])
+        folds[key] = fold = judge_all(None, told)
+        if _has_lost_answers(known, told):
+            # Older answers must not undo what a lost one has said.
+            if not fold or not _ends_alike(fold[-1], known[-1]):
+                found.without_answers.append(key)
+            continue
+        lost = _lost_between(known, fold)
+        known = sorted([*known, *lost], key=lambda entry: entry.sequence)
+        found.missing.extend(lost)
+        found.missing.extend(missing_entries(known, fold, now=now))
+    for entry in parts.lake.unsound_revisions(app_days):
+        contents = {e.content_hash: e for e in folds[entry.app_day] if e.is_revision}
+        if derived := contents.get(entry.content_hash):
+            overall = derived.overall_count
+            found.unsound.append(
+                replace(entry, rows=derived.rows, overall_count=overall)
+            )
+        else:
+            found.beyond_repair.append(entry)
+    return found
+
+
+def _has_lost_answers(
+    recorded: Collection[Standing], answers: Collection[Answer]
+) -> bool:
+    stored = {answer.response_id for answer in answers}
+    return any(entry.response_id not in stored for entry in recorded)
+
+
+def _ends_alike(one: Standing, other: Standing) -> bool:
+    return (one.state, one.content_hash) == (other.state, other.content_hash)
+
+
+def _lost_between(
+    recorded: Sequence[Standing], fold: Sequence[Standing]
+) -> list[Standing]:
+    """Revisions that the record has lost before others that still stand.
+
+    Only where record and fold agree in all that both have: a day whose answers are
+    read otherwise today gets one more revision, and keeps its history.
+    """
+    known = {entry.sequence: entry for entry in recorded}
+    revisions = [entry for entry in fold if entry.is_revision]
+    for entry in revisions:
+        other = known.get(entry.sequence)
+        if other is not None and (
+            (other.is_revision, other.revision, other.content_hash)
+            != (True, entry.revision, entry.content_hash)
+        ):
+            return []
+    last = max(known, default=0)
+    return [e for e in revisions if e.sequence < last and e.sequence not in known]
+
+
+def _named(texts: Sequence[str]) -> tuple[str, ...]:
+    if len(texts) <= NAMED:
+        return tuple(texts)
+    return (*texts[:NAMED], f"and {len(texts) - NAMED} more")
+
+
+def _count_files(parts: Parts) -> int:
+    return sum(len(table.snapshot().files) for table in parts.lake.tables)
