@@ -281,6 +281,21 @@ def day_statuses(parts: Parts, names: Sequence[str]) -> tuple[DayStatus, ...]:
     return tuple(statuses)
 
 
+def undone_days(
+    parts: Parts, names: Sequence[str], days: Sequence[date]
+) -> tuple[DayOutcome, ...]:
+    """Of these apps' days, those that are not done as the record stands now."""
+    keys = {(name, day): _key(parts, name, day) for day in days for name in names}
+    standings = parts.lake.standings(keys.values())
+    outcomes = [
+        _outcome(name, day, standing, is_new_revision=False, calls=0)
+        if (standing := standings[key])
+        else _never_asked(name, day)
+        for (name, day), key in keys.items()
+    ]
+    return tuple(outcome for outcome in outcomes if not outcome.is_done)
+
+
 def probe(parts: Parts, name: str) -> Probe:
     """Sign and ask for an app's newest complete day, storing nothing."""
     day = last_complete_day(parts.settings.timezone, parts.clock())
