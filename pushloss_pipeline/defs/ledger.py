@@ -244,8 +244,11 @@ class Ledger:
         if not selected:
             return
         # A run of a single day files its results under that day by itself.
-        is_run_good = self._is_complete and not self._bad_days()
-        is_result_enough = is_run_good and self._context.has_partition_key
+        is_result_enough = (
+            self._context.has_partition_key
+            and self._is_complete
+            and not self._bad_days()
+        )
         for result in check_day(self.parts, day):
             if result.statement not in selected:
                 continue

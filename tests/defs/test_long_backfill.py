@@ -59,31 +59,31 @@ def test_sixty_days_are_one_run(site: Site) -> None:
 
 def test_a_cancelled_backfill_keeps_its_finished_days(site: Site) -> None:
     """Days that are done are green, the slot is free, and a new run does the rest."""
-    days = site.days(DAYS)
-    held_up = {"day": str(days[40]), "body": ANSWER, "delay_seconds": 600}
+    days = site.days(12)
+    held_up = {"day": str(days[8]), "body": ANSWER, "delay_seconds": 600}
     site.simulator.script([held_up, held_up, {"body": ANSWER, "times": None}])
     with ExitStack() as stack:
         webserver = stack.enter_context(webserver_of(site))
         backfill = launch_backfill(webserver, days)
         stack.enter_context(daemon_of(site))
-        wait_until(lambda: is_told(site, "40 of 60 days"), seconds=120)
+        wait_until(lambda: is_told(site, "8 of 12 days"), seconds=180)
         assert slots(site) == 1
         (run,) = runs(webserver, backfill)
         webserver.ask(TERMINATE, run=run["runId"])
-        wait_until(lambda: is_over(webserver, backfill), seconds=60)
+        wait_until(lambda: is_over(webserver, backfill), seconds=120)
         ended = runs(webserver, backfill)
 
     assert [run["status"] for run in ended] == ["CANCELED"]
     assert slots(site) == 0
     for key in (RESPONSES, LOSSES):
-        assert site.partitions(key, days) == ["MATERIALIZED"] * 40 + [None] * 20
-    assert len(site.loaded()) >= 80
+        assert site.partitions(key, days) == ["MATERIALIZED"] * 8 + [None] * 4
+    assert len(site.loaded()) >= 16
 
     site.simulator.script([{"body": ANSWER, "times": None}])
-    rest = site.run(days[40:])
+    rest = site.run(days[8:])
 
     assert rest.success
-    assert site.partitions(LOSSES, days) == ["MATERIALIZED"] * DAYS
+    assert site.partitions(LOSSES, days) == ["MATERIALIZED"] * 12
 
 
 def progress(site: Site, run_id: str) -> list[str]:

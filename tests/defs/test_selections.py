@@ -72,6 +72,7 @@ def test_a_day_is_green_once_all_apps_are_done(site: Site, tags: str | None) -> 
     assert shown["good apps"] == 1
     assert failed_checks(site, first) == {"every_app_is_present": "ERROR"}
     assert site.loaded() == [("shop", day)]
+    assert (site.folder / "data" / "report" / "index.html").exists()
 
     second = site.run([day], select=WITH_FILE, tags=of_day, apps=["chat"])
 
