@@ -81,6 +81,16 @@ def test_a_day_is_green_once_all_apps_are_done(site: Site, tags: str | None) -> 
     assert site.partitions(RESPONSES, [day]) == ["MATERIALIZED"]
 
 
+def test_the_command_ends_well_for_one_app(site: Site) -> None:
+    """`pushloss load --app` ends with 0 though the day waits for the other app."""
+    (day,) = site.days(1)
+    ended = site.call("pushloss", "load", str(day), str(day), "--app", "shop")
+
+    assert ended.code == 0, ended.err
+    assert site.partitions(LOSSES, [day]) == [None]
+    assert site.loaded() == [("shop", day)]
+
+
 def test_a_run_for_one_app_leaves_a_red_day_red(site: Site) -> None:
     """Days that the other app has are green; the one it was refused stays red."""
     days = site.days()
