@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo dev test test-slow check lint bench fmt clean
+.PHONY: help install browser systemd demo dev test test-slow check lint bench fmt clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,7 +44,16 @@ browser: # the report is tested in Debian's Chromium; its texts need a Chinese f
 			chromium fontconfig fonts-noto-cjk >/dev/null; \
 	} || { echo "The tests need chromium: sudo apt-get install chromium fonts-noto-cjk"; exit 1; }
 
-test: $(STAMP) browser ## Run the test suite
+systemd: # the unit files of deploy/ are tested by systemd-analyze
+	@command -v systemd-analyze >/dev/null || { \
+		echo "Installing systemd …"; \
+		SUDO=$$([ "$$(id -u)" = 0 ] || command -v sudo || true); \
+		$$SUDO apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -qq -y --no-install-recommends \
+			systemd >/dev/null; \
+	} || { echo "The tests need systemd-analyze: sudo apt-get install systemd"; exit 1; }
+
+test: $(STAMP) browser systemd ## Run the test suite
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP) ## Run the tests that take minutes

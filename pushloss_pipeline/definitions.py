@@ -7,9 +7,11 @@ import dagster as dg
 from pushloss_pipeline.defs.assets import (
     POOL,
     load_asset,
+    newest_day,
     push_loss_report,
     warehouse,
 )
+from pushloss_pipeline.defs.freshness import freshness_policy
 from pushloss_pipeline.defs.partitions import daily_partitions
 from pushloss_pipeline.defs.resources import RESOURCE, pushloss_resource
 from pushloss_pipeline.defs.schedules import (
@@ -35,13 +37,18 @@ def build_definitions(
     """All definitions for one configuration; `listener` hears of every outcome."""
     daily = daily_partitions(settings)
     parts = open_parts(settings)
+    freshness = freshness_policy(settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # code references
         assets = dg.with_source_code_references(
-            [load_asset(daily, pool=pool), warehouse, push_loss_report]
+            [
+                load_asset(daily, freshness=freshness, pool=pool),
+                warehouse,
+                push_loss_report,
+            ]
         )
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, newest_day(freshness)],
         jobs=[load_job, replay_job, maintenance_job],
         schedules=[
             daily_schedule(parts),

@@ -367,6 +367,24 @@ def _scheduled_days(parts: Parts) -> tuple[date, ...]:
     return tuple(day for day in window if day >= settings.start_date)
 
 
+def undone_days(
+    parts: Parts, names: Sequence[str], days: Sequence[date]
+) -> tuple[DayOutcome, ...]:
+    """Of these apps' days, those that are not done as the record stands now."""
+    zone, retention = parts.settings.timezone, parts.settings.retention_days
+    now = parts.clock()
+    keys = {(name, day): _key(parts, name, day) for day in days for name in names}
+    standings = parts.lake.standings(keys.values())
+    outcomes = [
+        _outcome(name, day, standing, is_new_revision=False, calls=0)
+        if (standing := standings[key])
+        else _never_asked(name, day)
+        for (name, day), key in keys.items()
+        if standings[key] or not is_expired(day, zone, retention, now)
+    ]
+    return tuple(outcome for outcome in outcomes if not outcome.is_done)
+
+
 def probe(parts: Parts, name: str) -> Probe:
     """Sign and ask for an app's newest complete day, storing nothing."""
     day = last_complete_day(parts.settings.timezone, parts.clock())

@@ -22,6 +22,7 @@ from tests.sql.rows import holding
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 SQL_TYPES = {
     pa.int64(): "BIGINT",
     pa.int32(): "INTEGER",
@@ -149,7 +150,26 @@ def test_the_readme_lists_the_commands():
     assert commands == set(re.findall(r"^\| `pushloss (\w+)", README, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md"])
+def test_the_operator_is_told_commands_that_exist():
+    """Each command, make target and file that docs/operations.md names is there."""
+    told = re.sub(r"<!--.*?-->", "", OPERATIONS, flags=re.DOTALL)
+    commands = {command.callback.__name__ for command in app.registered_commands}
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    called = r"(?:`|-u pushloss |exec pushloss-daemon )pushloss ([a-z]+)"
+    assert {"check", "load", "report"} <= set(re.findall(called, told)) <= commands
+    assert set(re.findall(r"^sudo make ([a-z-]+)", told, re.MULTILINE)) <= set(targets)
+    assert [] == [
+        name
+        for name in re.findall(r"\bdeploy/[\w.-]+", told)
+        if not (ROOT / name).is_file()
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "CONTRIBUTING.md", "data/README.md", "docs/operations.md"],
+)
 def test_targets_and_files_that_documents_name_exist(name):
     """Nobody is sent to a make target or file that is not there."""
     text = (ROOT / name).read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from pushloss_pipeline.adapters.sql_files import read_statements
 from pushloss_pipeline.defs.checks import check_specs
 from pushloss_pipeline.defs.ledger import (
     LOSSES,
+    NEWEST_DAY,
     RESPONSES,
     Ledger,
     Result,
@@ -38,10 +39,13 @@ class LoadConfig(dg.Config):
     """What to leave out of a run; nothing by default."""
 
     apps: list[str] = Field(
-        default_factory=list, description="Only these apps; none named: all."
+        default_factory=list,
+        description="Only these apps, by their names in pushloss.toml: `[shop]`, or "
+        "`[shop, chat]`. None named: all. A day turns green once all are done.",
     )
     only_missing: bool = Field(
-        default=False, description="Leave days alone that are loaded or empty."
+        default=False,
+        description="Leave days alone that are loaded or empty; ask for the others.",
     )
     empty_again: bool = Field(
         default=False,
@@ -51,7 +55,10 @@ class LoadConfig(dg.Config):
 
 
 def load_asset(
-    daily: dg.DailyPartitionsDefinition, *, pool: str | None
+    daily: dg.DailyPartitionsDefinition,
+    *,
+    freshness: dg.FreshnessPolicy,
+    pool: str | None,
 ) -> dg.AssetsDefinition:
     """`push_loss_responses` and `push_loss`; alone, `push_loss` replays."""
     with warnings.catch_warnings():
@@ -75,6 +82,7 @@ def load_asset(
                     "its answer changed.",
                     kinds={"python", "deltalake", "duckdb"},
                     deps=[RESPONSES],
+                    freshness=freshness,
                 ),
             ],
             partitions_def=daily,
@@ -187,6 +195,25 @@ def push_loss_report(
     return dg.MaterializeResult(metadata=report_metadata(written))
 
 
+def newest_day(freshness: dg.FreshnessPolicy) -> dg.AssetSpec:
+    """Tells of yesterday alone: after a load of older days `push_loss` is fresh, too.
+
+    No step makes it. A load materializes it where the newest complete day is done
+    for every configured app.
+    """
+    return dg.AssetSpec(
+        NEWEST_DAY,
+        deps=[LOSSES],
+        description="Yesterday is in, for every configured app: a load says so here, "
+        "or it is late two hours after `schedule_time`. (`push_loss` counts as fresh "
+        "after a load of any day, an old one too.)",
+        group_name=GROUP,
+        owners=OWNERS,
+        tags=TAGS,
+        freshness_policy=freshness,
+    )
+
+
 def _spec(
     key: dg.AssetKey,
     table: Table,
@@ -194,6 +221,7 @@ def _spec(
     *,
     kinds: set[str],
     deps: list[dg.AssetKey] | None = None,
+    freshness: dg.FreshnessPolicy | None = None,
 ) -> dg.AssetSpec:
     """A table as an asset, told by its declaration."""
     columns = [
@@ -212,6 +240,7 @@ def _spec(
         kinds=kinds,
         owners=OWNERS,
         tags=TAGS,
+        freshness_policy=freshness,
         metadata={
             "dagster/table_name": table.name,
             "dagster/column_schema": dg.TableSchema(columns),

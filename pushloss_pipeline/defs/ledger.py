@@ -1,7 +1,8 @@
 """Tells Dagster the truth of each day of a run that covers many.
 
 A range run has one step: a plain result would turn all its days green or all
-of them red. So good days are reported one by one, bad ones fail the step.
+of them red. So good days are reported one by one, bad ones fail the step. A day
+that is done for the run's apps, but not for others, fails nothing and is not green.
 """
 
 from collections import defaultdict
@@ -16,6 +17,7 @@ import dagster as dg
 from pushloss_pipeline.adapters.sql_files import Statement, read_statements
 from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.domain.verdict import State
+from pushloss_pipeline.domain.window import last_complete_day
 from pushloss_pipeline.reporting import WrittenReport, write_report
 from pushloss_pipeline.steps import (
     CheckResult,
@@ -25,15 +27,19 @@ from pushloss_pipeline.steps import (
     check_day,
     day_figures,
     publish,
+    undone_days,
 )
 
 RESPONSES = dg.AssetKey("push_loss_responses")
 LOSSES = dg.AssetKey("push_loss")
 REPORT = dg.AssetKey("push_loss_report")
+NEWEST_DAY = dg.AssetKey("push_loss_newest_day")
 SAMPLE_ROWS = 10
 """Bad rows that a failed check shows."""
 NAMED_PROBLEMS = 100
 """Failed app days that are told one by one; each event is a write to SQLite."""
+PROGRESS_LINES = 100
+"""Lines that tell how far a run is, at most."""
 
 NOT_ASKED = "apps not asked"
 """Of a failure: why, by app, where no state of a day tells it."""
@@ -63,10 +69,12 @@ class Ledger:
             key for key in (RESPONSES, LOSSES) if key in context.selected_asset_keys
         ]
         self._outcomes: dict[date, list[DayOutcome]] = defaultdict(list)
+        self._left_out: dict[date, list[DayOutcome]] = defaultdict(list)
         self._checked: dict[str, dict[date, CheckResult]] = defaultdict(dict)
+        self._finished_days = 0
         self._named_problems = 0
         self._is_complete = False
-        self._is_run_good = False
+        self._is_all_green = False
 
     def add(self, outcome: DayOutcome) -> None:
         """Note an outcome, pass it on, and log what a person would wait for."""
@@ -97,28 +105,54 @@ class Ledger:
         """What the step returns; raises where any day is bad."""
         if bad := self._bad_days():
             raise self._failure(bad)
-        for key in self._assets:
-            yield dg.MaterializeResult(asset_key=key)
+        if self._is_all_green:
+            for key in self._assets:
+                yield dg.MaterializeResult(asset_key=key)
         for check in self._selected_checks():
             yield self._overall_result(check)
 
     def _settle(self) -> None:
         if LOSSES in self._assets:
             publish(self.parts)
-        self._is_run_good = self._is_complete and not self._bad_days()
+        self._find_left_out()
+        self._is_all_green = self._is_complete and all(map(self._is_green, self.days))
         for day in filter(self._is_finished, self.days):
             self._check(day)
-            if self._is_good(day):
-                self._report_good(day)
+            if self._is_green(day):
+                self._report_green(day)
+            elif self._is_good(day):
+                self._report_undone(day, "apps not done", self._left_out[day])
             else:
-                self._report_bad(day)
+                self._report_undone(day, "failed apps", self._outcomes[day])
+        self._report_newest_day()
         if LOSSES in self._assets and self._is_complete and not self._report_follows():
             self._write_report()
 
+    def _find_left_out(self) -> None:
+        """Days of apps that are not part of the run and not done, by the record."""
+        others = [name for name in self.parts.settings.apps if name not in self.names]
+        for outcome in undone_days(self.parts, others, self.days):
+            self._left_out[outcome.loss_date].append(outcome)
+        if days := [day for day in self.days if self._left_out[day]]:
+            self._context.log.warning(
+                f"not green, as apps beside this run's are not done: {_listed(days)}"
+            )
+
+    def _report_newest_day(self) -> None:
+        settings = self.parts.settings
+        newest = last_complete_day(settings.timezone, self.parts.clock())
+        if LOSSES not in self._assets or undone_days(
+            self.parts, list(settings.apps), [newest]
+        ):
+            return
+        self._context.log_event(
+            dg.AssetMaterialization(NEWEST_DAY, metadata={"day": newest.isoformat()})
+        )
+
     def _report_follows(self) -> bool:
-        """Whether a later step of the run writes it: a bad day skips all later ones."""
+        """Whether a later step writes it: a day that is not green skips them all."""
         layer = self._context.job_def.asset_layer
-        return self._is_run_good and REPORT in layer.selected_asset_keys
+        return self._is_all_green and REPORT in layer.selected_asset_keys
 
     def _write_report(self) -> None:
         try:
@@ -141,22 +175,30 @@ class Ledger:
         all_done = all(outcome.is_done for outcome in self._outcomes[day])
         return self._is_finished(day) and all_done
 
+    def _is_green(self, day: date) -> bool:
+        return self._is_good(day) and not self._left_out[day]
+
     def _bad_days(self) -> list[date]:
         return [day for day in self.days if not self._is_good(day)]
 
     def _log_day(self, day: date) -> None:
+        self._finished_days += 1
+        position, total = self._finished_days, len(self.days)
+        if position % -(-total // PROGRESS_LINES) and position < total:
+            return
         outcomes = self._outcomes[day]
         failed = sum(not outcome.is_done for outcome in outcomes)
         self._context.log.info(
             f"day={day} apps={len(outcomes)} failed={failed}"
             f" calls={sum(outcome.calls for outcome in outcomes)}"
+            f", {position} of {total} days"
         )
 
-    def _report_good(self, day: date) -> None:
+    def _report_green(self, day: date) -> None:
         for key in self._assets:
             metadata = self._metadata(key, day)
             partition = day.isoformat()
-            if self._is_run_good:
+            if self._is_all_green:
                 # Goes with the one event that the step's result makes of this day.
                 self._context.add_asset_metadata(
                     metadata, asset_key=key, partition_key=partition
@@ -166,18 +208,17 @@ class Ledger:
                     dg.AssetMaterialization(key, partition=partition, metadata=metadata)
                 )
 
-    def _report_bad(self, day: date) -> None:
-        """A red day has no event of its own to say why; this one does."""
-        outcomes = self._outcomes[day]
+    def _report_undone(
+        self, day: date, title: str, outcomes: Sequence[DayOutcome]
+    ) -> None:
+        """A day that is not green has no event of its own to say why; this one does."""
+        good = sum(outcome.is_done for outcome in self._outcomes[day])
         for key in self._assets:
             self._context.log_event(
                 dg.AssetObservation(
                     key,
                     partition=day.isoformat(),
-                    metadata={
-                        "failed apps": _told(outcomes),
-                        "good apps": sum(outcome.is_done for outcome in outcomes),
-                    },
+                    metadata={title: _told(outcomes), "good apps": good},
                 )
             )
 
@@ -208,7 +249,11 @@ class Ledger:
         if not selected:
             return
         # A run of a single day files its results under that day by itself.
-        is_result_enough = self._is_run_good and self._context.has_partition_key
+        is_result_enough = (
+            self._context.has_partition_key
+            and self._is_complete
+            and not self._bad_days()
+        )
         for result in check_day(self.parts, day):
             if result.statement not in selected:
                 continue

@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ from pushloss_pipeline.parts import open_parts
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.simulator.scenario import DEMO_APPS, SimulatedApp, demo_scenario
 from pushloss_pipeline.simulator.server import SimulatorHandle, running
+from pushloss_pipeline.steps import Parts
 
 SHOP, CHAT = DEMO_APPS
 RESPONSES = dg.AssetKey("push_loss_responses")
@@ -67,10 +69,13 @@ class Site:
         *,
         select: Sequence[str] = ("push_loss_responses", "push_loss"),
         tags: Mapping[str, str] | None = None,
+        later: timedelta = timedelta(),
         **config: Any,
     ) -> dg.ExecuteInProcessResult:
-        """Materialize these assets over these days as one run."""
-        definitions = build_definitions(self.settings)
+        """Materialize these assets over these days as one run, now or later."""
+        definitions = build_definitions(
+            self.settings, open_parts=partial(_parts_later, later)
+        )
         job = definitions.resolve_implicit_global_asset_job_def()
         with self.instance() as instance:
             return job.execute_in_process(
@@ -175,14 +180,16 @@ class Site:
 
 
 @contextmanager
-def a_site(folder: Path, *, calls_per_second: float = 200.0) -> Iterator[Site]:
+def a_site(
+    folder: Path, *, calls_per_second: float = 200.0, retention_days: int = 7
+) -> Iterator[Site]:
     """Start a simulator, write a configuration for it, make a DAGSTER_HOME."""
     with (
         running(demo_scenario(date.today()), calls_per_second=None) as simulator,
         pytest.MonkeyPatch.context() as patch,
     ):
         path = folder / "pushloss.toml"
-        path.write_text(_configuration(simulator.url, calls_per_second))
+        path.write_text(_configuration(simulator.url, calls_per_second, retention_days))
         home = folder / "home"
         home.mkdir()
         instance = (REPOSITORY / "dagster.yaml").read_text()
@@ -216,6 +223,11 @@ def range_of(days: Sequence[date]) -> dict[str, str]:
     }
 
 
+def _parts_later(later: timedelta, settings: Settings) -> Parts:
+    parts = open_parts(settings)
+    return replace(parts, clock=lambda: parts.clock() + later)
+
+
 def _of(key: dg.AssetKey, day: date) -> dg.AssetRecordsFilter:
     return dg.AssetRecordsFilter(asset_key=key, asset_partitions=[day.isoformat()])
 
@@ -239,13 +251,14 @@ def _values(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
     return {name: value.value for name, value in metadata.items()}
 
 
-def _configuration(url: str, calls_per_second: float) -> str:
+def _configuration(url: str, calls_per_second: float, retention_days: int) -> str:
     # A schedule that is on must not tick while a test is running.
     tick = datetime.now(UTC) + timedelta(hours=18)
-    start = date.today() - timedelta(days=30)
+    start = date.today() - timedelta(days=90)
     lines = [
         f'start_date = "{start}"',
         f"calls_per_second = {calls_per_second}",
+        f"retention_days = {retention_days}",
         f'schedule_time = "{tick:%H:%M}"',
     ]
     for app in DEMO_APPS:

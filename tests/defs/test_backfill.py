@@ -1,20 +1,27 @@
-"""The UI and the daemon as people run them; the browser's part by its GraphQL."""
+"""Backfills, from the UI to the daemon; the browser's part by its GraphQL."""
 
-import os
-import signal
-import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 
-import httpx
+import dagster as dg
+import pytest
+from dagster._core.test_utils import freeze_time
 
 from pushloss_pipeline.adapters.sql_files import read_statements
-from tests.defs.site import REPOSITORY, Site, wait_until
+from tests.defs.services import (
+    BACKFILL,
+    DAY_ASSETS,
+    Webserver,
+    counts_of,
+    daemon_of,
+    is_over,
+    launch_backfill,
+    webserver_of,
+)
+from tests.defs.site import Site, wait_until
 
+NEWEST_DAY = "push_loss_newest_day"
 CHECKS = read_statements("checks")
-DAY_ASSETS = ("push_loss_responses", "push_loss")
 SCHEDULES = [
     {"name": name, "scheduleState": {"status": "RUNNING"}}
     for name in (
@@ -29,89 +36,44 @@ DEFINED = """{
     assetChecksOrError { ... on AssetChecks { checks { name } } } }
   repositoriesOrError { ... on RepositoryConnection { nodes {
     schedules { name scheduleState { status } } } } } }"""
-LAUNCH = """mutation ($params: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $params) {
-    ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
-BACKFILL = """query ($id: String!) {
-  partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status
-    assetBackfillData { assetBackfillStatuses { ... on AssetPartitionsStatusCounts {
-      assetKey { path } numPartitionsMaterialized numPartitionsFailed } } } } }
-  runsOrError(filter: {tags: [{key: "dagster/backfill", value: $id}]}) {
-    ... on Runs { results { status } } } }"""
+FRESHNESS = """{
+  assetNodes { assetKey { path } freshnessStatusInfo { freshnessStatus } } }"""
 CHECKED = """query ($day: String!) {
   assetCheckExecutions(assetKey: {path: ["push_loss"]}, checkName: "key_is_unique",
                        limit: 5, partition: $day) { status } }"""
 
 
-class Webserver:
-    """The UI's server, asked in the UI's own language."""
+def test_a_backfill_of_a_week_is_one_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is listed, the schedule is on; seven days become green by a single run.
 
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/graphql"
-
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The data of an answer without errors."""
-        body = {"query": query, "variables": variables}
-        answer = httpx.post(self._url, json=body, timeout=60).json()
-        assert "errors" not in answer, answer
-        data: dict[str, Any] = answer["data"]
-        return data
-
-    def is_ready(self) -> bool:
-        """Whether it serves, with the definitions loaded."""
-        try:
-            return bool(self.ask("{ assetNodes { id } }")["assetNodes"])
-        except httpx.TransportError:
-            return False
-
-
-@contextmanager
-def process(site: Site, *command: str) -> Iterator[None]:
-    """A process for the length of a block; its children end with it."""
-    with (site.folder / f"{command[0]}.log").open("w") as output:
-        started = site.start(
-            *command, "-w", str(REPOSITORY / "workspace.yaml"), output=output
-        )
-        try:
-            yield
-        finally:
-            started.send_signal(signal.SIGINT)
-            try:
-                started.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(started.pid, signal.SIGKILL)
-                started.wait()
-
-
-@contextmanager
-def webserver_of(site: Site) -> Iterator[Webserver]:
-    """The UI's server on a free port, ready to be asked."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with process(site, "dagster-webserver", "--port", str(port)):
-        webserver = Webserver(port)
-        wait_until(webserver.is_ready, seconds=120)
-        yield webserver
-
-
-def test_a_backfill_of_a_week_is_one_run(site: Site) -> None:
-    """All is listed, the schedule is on; seven days become green by a single run."""
+    Before it, yesterday is late in the UI; after it, yesterday is in.
+    """
+    monkeypatch.setenv("FRESHNESS_DAEMON_INTERVAL_SECONDS", "1")
     days = [str(day) for day in site.days(7)]
+    long_ago = datetime.now(UTC) - timedelta(days=3)
+    with freeze_time(long_ago), site.instance() as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(NEWEST_DAY))
     with ExitStack() as stack:
         webserver = stack.enter_context(webserver_of(site))
         defined = webserver.ask(DEFINED)
-        selection = [{"path": [name]} for name in DAY_ASSETS]
-        params = {"assetSelection": selection, "partitionNames": days}
-        launched = webserver.ask(LAUNCH, params=params)["launchPartitionBackfill"]
-        # Started last: the daemon looks when it starts, and then every 30 seconds.
-        stack.enter_context(process(site, "dagster-daemon", "run"))
-        wait_until(lambda: is_over(webserver, launched["backfillId"]), seconds=180)
-        ended = webserver.ask(BACKFILL, id=launched["backfillId"])
+        backfill = launch_backfill(webserver, site.days(7))
+        stack.enter_context(daemon_of(site))
+        wait_until(lambda: newest_day(webserver) == "DEGRADED", seconds=120)
+        wait_until(lambda: is_over(webserver, backfill), seconds=180)
+        wait_until(lambda: newest_day(webserver) == "HEALTHY")
+        ended = webserver.ask(BACKFILL, id=backfill)
         checked = [webserver.ask(CHECKED, day=day) for day in days]
 
     nodes = {node["assetKey"]["path"][0]: node for node in defined["assetNodes"]}
     (repository,) = defined["repositoriesOrError"]["nodes"]
-    assert set(nodes) == {*DAY_ASSETS, "warehouse", "push_loss_report"}
+    assert set(nodes) == {
+        *DAY_ASSETS,
+        "warehouse",
+        "push_loss_report",
+        NEWEST_DAY,
+    }
     assert nodes["push_loss"]["partitionKeys"][-7:] == days
     assert len(nodes["push_loss"]["assetChecksOrError"]["checks"]) == len(CHECKS)
     assert sorted(repository["schedules"], key=str) == SCHEDULES
@@ -122,19 +84,9 @@ def test_a_backfill_of_a_week_is_one_run(site: Site) -> None:
     assert len(site.loaded()) == 14
 
 
-def counts_of(ended: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Green and red days of each asset of a backfill."""
-    data = ended["partitionBackfillOrError"]["assetBackfillData"]
-    return {
-        status["assetKey"]["path"][0]: (
-            status["numPartitionsMaterialized"],
-            status["numPartitionsFailed"],
-        )
-        for status in data["assetBackfillStatuses"]
-    }
-
-
-def is_over(webserver: Webserver, backfill_id: str) -> bool:
-    """Whether a backfill has come to its end, a good one or a bad one."""
-    status = webserver.ask(BACKFILL, id=backfill_id)["partitionBackfillOrError"]
-    return str(status["status"]).startswith(("COMPLETED", "FAILED"))
+def newest_day(webserver: Webserver) -> str | None:
+    """What the UI shows of the newest day: HEALTHY, or DEGRADED where it is late."""
+    nodes = webserver.ask(FRESHNESS)["assetNodes"]
+    shown = {n["assetKey"]["path"][0]: n["freshnessStatusInfo"] for n in nodes}
+    info = shown[NEWEST_DAY]
+    return str(info["freshnessStatus"]) if info else None

@@ -15,6 +15,7 @@ from tests.defs.site import LOSSES, RESPONSES, Site
 
 WAREHOUSE = dg.AssetKey("warehouse")
 REPORT = dg.AssetKey("push_loss_report")
+NEWEST_DAY = dg.AssetKey("push_loss_newest_day")
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def definitions(site: Site) -> dg.Definitions:
 
 
 def test_assets_stand_in_line(definitions: dg.Definitions) -> None:
-    """There are four assets, each made from the one before."""
+    """There are four assets, each made from the one before, and one that is told."""
     graph = definitions.resolve_asset_graph()
 
     assert {key: graph.get(key).parent_keys for key in graph.get_all_asset_keys()} == {
@@ -32,7 +33,9 @@ def test_assets_stand_in_line(definitions: dg.Definitions) -> None:
         LOSSES: {RESPONSES},
         WAREHOUSE: {LOSSES},
         REPORT: {WAREHOUSE},
+        NEWEST_DAY: {LOSSES},
     }
+    assert not graph.get(NEWEST_DAY).is_executable
 
 
 def test_jobs_schedules_and_sensor_have_their_names(

@@ -5,6 +5,8 @@ import pytest
 
 from tests.defs.site import CHAT, LOSSES, RESPONSES, SHOP, Site, failure_of
 
+WITH_FILE = ("push_loss_responses", "push_loss", "warehouse")
+
 
 def test_losses_alone_are_a_replay(site: Site) -> None:
     """`push_loss` by itself is rebuilt from stored answers; nothing is asked."""
@@ -52,6 +54,56 @@ def test_only_the_named_apps_are_asked(site: Site) -> None:
 
     assert run.success
     assert site.asked() == [(CHAT.sdk_app_id, str(day))]
+
+
+@pytest.mark.parametrize(
+    "tags", [None, "dagster/partition"], ids=["a range", "a single day"]
+)
+def test_a_day_is_green_once_all_apps_are_done(site: Site, tags: str | None) -> None:
+    """A run for one app ends well; its day waits for the other app, and says so."""
+    (day,) = site.days(1)
+    of_day = {tags: day.isoformat()} if tags else None
+    first = site.run([day], select=WITH_FILE, tags=of_day, apps=["shop"])
+    (shown,) = site.observed(LOSSES, day)
+
+    assert first.success
+    assert site.partitions(LOSSES, [day]) == site.partitions(RESPONSES, [day]) == [None]
+    assert f"**chat {day}** no answer is stored" in shown["apps not done"]
+    assert shown["good apps"] == 1
+    assert failed_checks(site, first) == {"every_app_is_present": "ERROR"}
+    assert site.loaded() == [("shop", day)]
+    assert (site.folder / "data" / "report" / "index.html").exists()
+
+    second = site.run([day], select=WITH_FILE, tags=of_day, apps=["chat"])
+
+    assert second.success
+    assert site.partitions(LOSSES, [day]) == ["MATERIALIZED"]
+    assert site.partitions(RESPONSES, [day]) == ["MATERIALIZED"]
+
+
+def test_the_command_ends_well_for_one_app(site: Site) -> None:
+    """`pushloss load --app` ends with 0 though the day waits for the other app."""
+    (day,) = site.days(1)
+    ended = site.call("pushloss", "load", str(day), str(day), "--app", "shop")
+
+    assert ended.code == 0, ended.err
+    assert site.partitions(LOSSES, [day]) == [None]
+    assert site.loaded() == [("shop", day)]
+
+
+def test_a_run_for_one_app_leaves_a_red_day_red(site: Site) -> None:
+    """Days that the other app has are green; the one it was refused stays red."""
+    days = site.days()
+    site.refuse(days[1], CHAT)
+    site.run(days)
+    before = site.partitions(LOSSES, days)
+    run = site.run(days, apps=["shop"])
+
+    assert run.success
+    assert before == ["MATERIALIZED", "FAILED", "MATERIALIZED"]
+    assert site.partitions(LOSSES, days) == before
+    assert [len(site.materialized(LOSSES, day)) for day in days] == [2, 0, 2]
+    assert "refused: 60002" in site.observed(LOSSES, days[1])[0]["apps not done"]
 
 
 def test_an_unknown_app_is_told_with_a_suggestion(site: Site) -> None:
