@@ -613,7 +613,7 @@ def test_checks_of_a_good_day(world: World) -> None:
     world.load(days=[DAY])
     results = check_day(world.parts, DAY)
 
-    assert 10 == len(results)
+    assert 11 == len(results)
     assert [] == [r.statement.name for r in results if not r.is_passed]
 
 
