@@ -29,7 +29,7 @@ from pushloss_pipeline.domain.verdict import DONE, State
 
 if TYPE_CHECKING:
     from pushloss_pipeline.adapters.warehouse import Rows
-    from pushloss_pipeline.steps import DayOutcome, Parts
+    from pushloss_pipeline.steps import DayOutcome, DayStatus, Parts
 
 DONE_EXIT, FAILED_EXIT, WRONG_EXIT = 0, 1, 2
 INTERRUPTED_EXIT = 130
@@ -148,6 +148,7 @@ def status(app_names: AppNames = None) -> None:
             escape(day.problem),
         )
     make_console().print(table)
+    _tell_unfinished(statuses, app_names or ())
 
 
 @app.command()
@@ -158,19 +159,24 @@ def accept(
     app_name: Annotated[
         str, typer.Option("--app", metavar="NAME", help="The app it is held for.")
     ],
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take it back: the rows stand again.")
+    ] = False,
 ) -> None:
     """Apply a held answer: the day is empty from now on.
 
     An answer without rows for a day that has rows is held until somebody
-    accepts it. The rows stay in push_loss_history. Example:
+    accepts it. The rows stay in push_loss_history; --undo brings them back,
+    and the day is held again. Example:
 
         pushloss accept 2026-03-05 --app shop
     """
-    from pushloss_pipeline.steps import accept_day, publish
+    from pushloss_pipeline.steps import accept_day, publish, undo_acceptance
 
     parts = _open()
     (name,) = parts.settings.select((app_name,))
-    outcome = accept_day(parts, name, day)
+    decide = undo_acceptance if undo else accept_day
+    outcome = decide(parts, name, day)
     publish(parts)
     make_console().print(
         f"{name} {day} is {outcome.state} as of revision {outcome.revision}",
@@ -355,7 +361,7 @@ def _run_days(
         except KeyboardInterrupt:
             progress.stop()
             _complain(
-                f"interrupted; {len(outcomes)} app days are kept. Run it again with"
+                f"interrupted; {_app_days(len(outcomes))} kept. Run it again with"
                 " --missing for the rest"
             )
             raise typer.Exit(INTERRUPTED_EXIT) from None
@@ -388,11 +394,15 @@ def _tell(outcomes: "Sequence[DayOutcome]") -> int:
         return 0
     _say(
         ("" if failed else "[green]✓[/] ")
-        + f"{len(done)} app days done"
+        + f"{_app_days(len(done))} done"
         + (f" ({states}), {revised} with new content" if done else "")
         + (f"; [red]{len(failed)} failed[/]" if failed else "")
     )
     return len(failed)
+
+
+def _app_days(count: int) -> str:
+    return f"{count} app day{'' if count == 1 else 's'}"
 
 
 def _open() -> "Parts":
@@ -468,6 +478,21 @@ def _in_csv(value: Any) -> Any:
 
 def _in_json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _tell_unfinished(statuses: "Sequence[DayStatus]", names: Sequence[str]) -> None:
+    """Below the table: what is not in, how long it can be had, and the command."""
+    unfinished = [s for s in statuses if s.state not in DONE and s.days_left]
+    if not unfinished:
+        return
+    days = [status.loss_date for status in unfinished]
+    left = min(status.days_left for status in unfinished)
+    chosen = "".join(f" --app {name}" for name in names)
+    _say(
+        f"\n{_app_days(len(unfinished))} not in; the API forgets the first in "
+        f"{_coloured_days_left(left, is_done=False)} {'day' if left == 1 else 'days'}"
+        f"\n  → pushloss load {min(days)} {max(days)} --missing{escape(chosen)}"
+    )
 
 
 _STATE_COLOURS = {

@@ -14,7 +14,12 @@ from pushloss_pipeline.defs.assets import (
 from pushloss_pipeline.defs.freshness import freshness_policy
 from pushloss_pipeline.defs.partitions import daily_partitions
 from pushloss_pipeline.defs.resources import RESOURCE, pushloss_resource
-from pushloss_pipeline.defs.schedules import daily_schedule, load_job, replay_job
+from pushloss_pipeline.defs.schedules import (
+    ask_again_schedule,
+    daily_schedule,
+    load_job,
+    replay_job,
+)
 from pushloss_pipeline.parts import OpenParts, open_parts
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.steps import Listener
@@ -30,6 +35,7 @@ def build_definitions(
     """All definitions for one configuration; `listener` hears of every outcome."""
     daily = daily_partitions(settings)
     freshness = freshness_policy(settings)
+    parts = open_parts(settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # code references
         assets = dg.with_source_code_references(
@@ -42,7 +48,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[*assets, newest_day(freshness)],
         jobs=[load_job, replay_job],
-        schedules=[daily_schedule(open_parts(settings))],
+        schedules=[daily_schedule(parts), ask_again_schedule(parts)],
         resources={RESOURCE: pushloss_resource(settings, open_parts, listener)},
         executor=dg.in_process_executor,
     )

@@ -24,6 +24,7 @@ from pushloss_pipeline.domain.verdict import (
     Standing,
     State,
     judge_all,
+    may_be_unready,
     missing_entries,
 )
 from pushloss_pipeline.domain.window import (
@@ -148,6 +149,7 @@ def load_days(
     *,
     build: bool = True,
     only_missing: bool = False,
+    empty_again: bool = False,
     on_outcome: Listener = lambda outcome: None,
 ) -> tuple[DayOutcome, ...]:
     """Ask the API for these days of these apps and record what it says.
@@ -155,7 +157,8 @@ def load_days(
     A day that the API has forgotten is rebuilt from its stored answers or
     reported as expired. With `build` False answers are stored, not judged.
     With `only_missing`, days that are done already are left alone and have no
-    outcome. What goes wrong with one app or day is in its outcome.
+    outcome; `empty_again` asks among them those that may not have been ready.
+    What goes wrong with one app or day is in its outcome.
     """
     settings, now = parts.settings, parts.clock()
     forgotten = [
@@ -164,7 +167,7 @@ def load_days(
         if is_expired(day, settings.timezone, settings.retention_days, now)
     ]
     wanted = (
-        _missing(parts, names, days)
+        _missing(parts, names, days, empty_again=empty_again)
         if only_missing
         else {name: list(days) for name in names}
     )
@@ -201,13 +204,38 @@ def accept_day(parts: Parts, name: str, day: date) -> DayOutcome:
     app_day = _key(parts, name, day)
     standing = parts.lake.standings([app_day])[app_day]
     if standing is None or standing.state is not State.HELD:
-        known = standing.state.value if standing else "never asked for"
-        raise UsageError(f"nothing is held for {name} on {day}: the day is {known}")
+        raise UsageError(f"nothing is held for {name} on {day}: {_known_as(standing)}")
     acceptance = _decision(parts, name, day, Outcome.ACCEPTED)
     (outcome,) = _record(parts, [(acceptance,)], build=True)
-    if not outcome.is_new_revision:
+    if outcome.state is not State.EMPTY:
         raise UsageError(f"{name} on {day} was loaded anew meanwhile: nothing is held")
     return outcome
+
+
+def undo_acceptance(parts: Parts, name: str, day: date) -> DayOutcome:
+    """Take an acceptance back: the day's rows stand again, and it is held again."""
+    app_day = _key(parts, name, day)
+    entries = parts.lake.entries([app_day]).get(app_day, [])
+    answers = {a.response_id: a for a in parts.lake.answers([app_day]).get(app_day, [])}
+    revisions = [entry for entry in entries if entry.is_revision]
+    newest = answers.get(revisions[-1].response_id) if revisions else None
+    if newest is None or newest.outcome is not Outcome.ACCEPTED:
+        known = _known_as(entries[-1] if entries else None)
+        raise UsageError(f"nothing is accepted for {name} on {day}: {known}")
+    lost = next(entry for entry in reversed(revisions) if entry.row_count)
+    restoration = replace(
+        _decision(parts, name, day, Outcome.RESTORED),
+        body=answers[lost.response_id].body,
+        fetched_at=lost.fetched_at,
+    )
+    (outcome,) = _record(parts, [(restoration,)], build=True)
+    if outcome.state is not State.HELD:
+        raise UsageError(f"{name} on {day} was loaded anew meanwhile: it has rows")
+    return outcome
+
+
+def _known_as(standing: Standing | None) -> str:
+    return f"the day is {standing.state}" if standing else "it was never asked for"
 
 
 def publish(parts: Parts) -> Published:
@@ -281,7 +309,7 @@ def day_statuses(parts: Parts, names: Sequence[str]) -> tuple[DayStatus, ...]:
     return tuple(statuses)
 
 
-def undone_days(
+def days_not_done(
     parts: Parts, names: Sequence[str], days: Sequence[date]
 ) -> tuple[DayOutcome, ...]:
     """Of these apps' days, those that are not done as the record stands now."""
@@ -294,6 +322,39 @@ def undone_days(
         for (name, day), key in keys.items()
     ]
     return tuple(outcome for outcome in outcomes if not outcome.is_done)
+
+
+def unfinished_days(parts: Parts) -> dict[str, tuple[date, ...]]:
+    """Days by app that the API still tells and that are not in, or may be unready."""
+    names, days = parts.settings.select(), _scheduled_days(parts)
+    missing = _missing(parts, names, days, empty_again=True)
+    return {name: tuple(days) for name, days in missing.items() if days}
+
+
+def missed_days(parts: Parts) -> dict[str, tuple[date, ...]]:
+    """Days by app that nobody asked for before the API forgot them.
+
+    Only those after its first answer: an app that is new has missed nothing.
+    """
+    if not parts.warehouse.path.exists():
+        return {}
+    question = read_statement("queries", "missed_days")
+    window = askable_days(
+        parts.settings.timezone, parts.settings.retention_days, parts.clock()
+    )
+    found = parts.warehouse.query(question.text, {"askable_first": window[0]})
+    missed: dict[str, list[date]] = {}
+    names = {app.sdk_app_id: name for name, app in parts.settings.apps.items()}
+    for sdk_app_id, day in found.rows:
+        if sdk_app_id in names and day >= parts.settings.start_date:
+            missed.setdefault(names[sdk_app_id], []).append(day)
+    return {name: tuple(days) for name, days in missed.items()}
+
+
+def _scheduled_days(parts: Parts) -> tuple[date, ...]:
+    settings = parts.settings
+    window = askable_days(settings.timezone, settings.retention_days, parts.clock())
+    return tuple(day for day in window if day >= settings.start_date)
 
 
 def probe(parts: Parts, name: str) -> Probe:
@@ -317,18 +378,25 @@ def probe(parts: Parts, name: str) -> Probe:
 
 
 def _missing(
-    parts: Parts, names: Sequence[str], days: Sequence[date]
+    parts: Parts, names: Sequence[str], days: Sequence[date], *, empty_again: bool
 ) -> dict[str, list[date]]:
     keys = [_key(parts, name, day) for name in names for day in days]
     standings = parts.lake.standings(keys)
-    return {
-        name: [day for day in days if not _is_done(standings[_key(parts, name, day)])]
-        for name in names
-    }
+
+    def is_missing(name: str, day: date) -> bool:
+        standing = standings[_key(parts, name, day)]
+        if standing is None or standing.state not in DONE:
+            return True
+        return empty_again and _is_unready(
+            parts, day, standing.state, standing.revision
+        )
+
+    return {name: [day for day in days if is_missing(name, day)] for name in names}
 
 
-def _is_done(standing: Standing | None) -> bool:
-    return standing is not None and standing.state in DONE
+def _is_unready(parts: Parts, day: date, state: State, revision: int) -> bool:
+    ended_at = day_window(day, parts.settings.timezone).end
+    return may_be_unready(state, revision, ended_at=ended_at, now=parts.clock())
 
 
 def _key(parts: Parts, name: str, day: date) -> AppDay:
@@ -355,7 +423,7 @@ def _decision(parts: Parts, name: str, day: date, outcome: Outcome) -> Answer:
     """What stands in the record in an answer's place."""
     now = parts.clock()
     window = day_window(day, parts.settings.timezone)
-    info = "the API has forgotten this day, and no answer with its losses was kept"
+    info = "the API forgot it before an answer with its losses was kept"
     return Answer(
         response_id=uuid4().hex,
         sdk_app_id=parts.settings.apps[name].sdk_app_id,
@@ -557,8 +625,11 @@ def _status(
     left = expires_at(day, settings.timezone, settings.retention_days) - now
     days_left = max(0, -(-left // timedelta(days=1)))
     if row is None:
-        return DayStatus(name, day, None, 0, 0, None, days_left, "never asked for")
+        return DayStatus(name, day, None, 0, 0, None, days_left, "")
     state = State(row["state"])
+    problem = _problem(state, row["error_code"], row["error_info"])
+    if _is_unready(parts, day, state, row["revision"]):
+        problem = "perhaps not ready yet: it is asked again today"
     return DayStatus(
         app=name,
         loss_date=day,
@@ -567,5 +638,5 @@ def _status(
         row_count=row["row_count"],
         fetched_at=row["fetched_at"],
         days_left=days_left,
-        problem=_problem(state, row["error_code"], row["error_info"]),
+        problem=problem,
     )

@@ -29,10 +29,13 @@ from pushloss_pipeline.steps import (
     day_statuses,
     days_between,
     load_days,
+    missed_days,
     probe,
     publish,
     replay_days,
     require_a_key,
+    undo_acceptance,
+    unfinished_days,
 )
 from tests.builders import a_body
 from tests.world import THREE_APPS, World, WorldBuilder, secret_variable
@@ -457,10 +460,40 @@ def test_nothing_to_accept(world: World, is_loaded: bool) -> None:
     assert Outcome.ACCEPTED not in {a.outcome for a in world.answers(FIRST, DAY)}
 
 
-def test_accepted_too_late(world: World) -> None:
-    """An acceptance that comes after a new answer changes nothing, and says so."""
+@pytest.mark.parametrize("is_loaded", [True, False], ids=["loaded", "never asked"])
+def test_nothing_to_take_back(world: World, is_loaded: bool) -> None:
+    """Only an acceptance can be taken back; any other day says what it is."""
+    if is_loaded:
+        world.load([FIRST], [DAY])
+
+    with pytest.raises(UsageError, match="loaded" if is_loaded else "never asked for"):
+        undo_acceptance(world.parts, FIRST, DAY)
+
+    assert Outcome.RESTORED not in {a.outcome for a in world.answers(FIRST, DAY)}
+
+
+def test_taken_back_too_late(world: World) -> None:
+    """A day that has rows again keeps them, and says so."""
     rows, nothing = a_body({"1": 5}).decode(), a_body({}).decode()
     world.simulator.script([{"body": rows}, {"body": nothing}, {"body": rows}])
+    world.load([FIRST], [DAY])
+    world.load([FIRST], [DAY])
+    accept_day(world.parts, FIRST, DAY)
+    load_days(world.parts, [FIRST], [DAY], build=False)  # stored, not judged yet
+
+    with pytest.raises(UsageError, match="meanwhile"):
+        undo_acceptance(world.parts, FIRST, DAY)
+
+    publish(world.parts)
+    assert [(FIRST, DAY, "loaded", 3)] == world.rows(STATES)
+
+
+@pytest.mark.parametrize(("count", "revision"), [(5, 1), (6, 2)], ids=["same", "other"])
+def test_accepted_too_late(world: World, count: int, revision: int) -> None:
+    """An acceptance that comes after a new answer changes nothing, and says so."""
+    rows, nothing = a_body({"1": 5}).decode(), a_body({}).decode()
+    again = a_body({"1": count}).decode()
+    world.simulator.script([{"body": rows}, {"body": nothing}, {"body": again}])
     world.load([FIRST], [DAY])
     world.load([FIRST], [DAY])
     load_days(world.parts, [FIRST], [DAY], build=False)  # stored, not judged yet
@@ -469,7 +502,7 @@ def test_accepted_too_late(world: World) -> None:
         accept_day(world.parts, FIRST, DAY)
 
     publish(world.parts)
-    assert [(FIRST, DAY, "loaded", 1)] == world.rows(STATES)
+    assert [(FIRST, DAY, "loaded", revision)] == world.rows(STATES)
 
 
 def test_day_statuses(world: World) -> None:
@@ -490,7 +523,7 @@ def test_day_statuses(world: World) -> None:
     assert (State.REFUSED, 0, 0) == (first.state, first.revision, first.row_count)
     assert first.problem.startswith("refused: 90100")
     never = statuses[-1]
-    assert (None, "never asked for", None) == (
+    assert (None, "", None) == (
         never.state,
         never.problem,
         never.fetched_at,
@@ -502,7 +535,55 @@ def test_day_statuses_before_the_first_load(world: World) -> None:
     statuses = day_statuses(world.parts, [FIRST])
 
     assert list(world.days) == [status.loss_date for status in statuses]
-    assert {"never asked for"} == {status.problem for status in statuses}
+    assert {None} == {status.state for status in statuses}
+
+
+def test_an_early_empty_day_is_told_as_such(world: World) -> None:
+    """Yesterday without rows may not be ready; the day before has had its time."""
+    world.simulator.script([{"empty": True, "times": None}])
+    world.load([FIRST])
+
+    *earlier, yesterday = day_statuses(world.parts, [FIRST])
+
+    assert "perhaps not ready yet: it is asked again today" == yesterday.problem
+    assert {""} == {status.problem for status in earlier}
+
+
+def test_empty_days_are_asked_again_where_told_so(world: World) -> None:
+    """With `only_missing` an empty day is done, unless it may not have been ready."""
+    world.simulator.script([{"empty": True, "times": None}])
+    world.load([FIRST])
+    world.new_calls()
+    world.load([FIRST], only_missing=True)
+    unasked = world.new_calls()
+    world.simulator.script([])
+
+    (outcome,) = world.load([FIRST], only_missing=True, empty_again=True)
+
+    assert [] == unasked
+    assert [(world.number_of(FIRST), DAY)] == world.new_calls()
+    assert (State.LOADED, 2) == (outcome.state, outcome.revision)
+    assert {SECOND: world.days} == {
+        name: days
+        for name, days in unfinished_days(world.parts).items()
+        if name == SECOND
+    }
+
+
+def test_missed_days(world: World) -> None:
+    """Missed is what the API forgot unasked, from each app's first answer on."""
+    world.load([FIRST], world.days[3:4])
+    world.load([SECOND], world.days[5:6])
+    world.load([FIRST], [date(2026, 2, 1)])  # forgotten: that makes none missed
+    world.later(days=6)
+
+    day = world.days[0] - timedelta(days=1)
+    assert {FIRST: (day - timedelta(days=1), day)} == missed_days(world.parts)
+
+
+def test_nothing_is_missed_before_the_first_load(world: World) -> None:
+    """Without a warehouse no app has had an answer."""
+    assert {} == missed_days(world.parts)
 
 
 def test_day_figures(world: World) -> None:

@@ -8,7 +8,12 @@ from urllib.parse import quote
 import pytest
 
 from pushloss_pipeline.domain.verdict import State
-from pushloss_pipeline.steps import accept_day, publish, replay_days
+from pushloss_pipeline.steps import (
+    accept_day,
+    publish,
+    replay_days,
+    undo_acceptance,
+)
 from tests.builders import a_body
 from tests.world import World
 
@@ -163,6 +168,30 @@ def test_hold_and_accept(world: World) -> None:
     assert [("empty", 2, 0)] == world.rows(
         "select state, revision, row_count from push_loss_days"
     )
+
+
+def test_an_acceptance_can_be_taken_back(world: World) -> None:
+    """The rows stand again, the day waits for its decision, and a replay keeps it."""
+    script(world, "app_0000", a_body({"1": 5}), a_body({"1": 6}), a_body({}))
+    for _ in range(3):
+        world.load(["app_0000"], [DAY])
+    before = world.rows("from push_loss")
+    accept_day(world.parts, "app_0000", DAY)
+
+    outcome = undo_acceptance(world.parts, "app_0000", DAY)
+    publish(world.parts)
+    restored = world.everything()
+    forget_what_is_derived(world)
+    replay_days(world.parts, ["app_0000"], [DAY])
+    publish(world.parts)
+
+    assert (State.HELD, 4, 2) == (outcome.state, outcome.revision, outcome.row_count)
+    assert restored == world.everything()
+    (revision,) = {row[-2] for row in restored["push_loss"]}
+    assert 4 == revision
+    assert [(*row[:-2], row[-1]) for row in before] == [
+        (*row[:-2], row[-1]) for row in restored["push_loss"]
+    ]
 
 
 def test_replay_keeps_the_acceptance(world: World) -> None:

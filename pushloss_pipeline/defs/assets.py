@@ -47,6 +47,11 @@ class LoadConfig(dg.Config):
         default=False,
         description="Leave days alone that are loaded or empty; ask for the others.",
     )
+    empty_again: bool = Field(
+        default=False,
+        description="With only_missing: ask again for days that are empty, but may "
+        "not have been ready when they were asked for.",
+    )
 
 
 def load_asset(
@@ -123,6 +128,7 @@ def _walk(
         days,
         build=LOSSES in context.selected_asset_keys,
         only_missing=config.only_missing,
+        empty_again=config.empty_again,
         on_outcome=ledger.add,
     )
 

@@ -45,7 +45,7 @@ def what_to_do(
         case State.HELD:
             return f"truly no loss that day? `pushloss accept {day} --app {app}`"
         case State.EXPIRED:
-            return "the API has forgotten the day; nothing can bring it back"
+            return "nothing can bring it back"
     if state in DONE:
         return ""
     if not error_code:

@@ -82,6 +82,8 @@ class Outcome(StrEnum):
     """Not asked: the API has forgotten the day, and no answer was ever kept."""
     ACCEPTED = "accepted"
     """A person accepted the held answer of this day."""
+    RESTORED = "restored"
+    """A person took that back: `body` is the answer that counts again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,8 @@ def _as_nullable(*columns: Column) -> tuple[Column, ...]:
 
 PUSH_LOSS_RESPONSES = Table(
     "push_loss_responses",
-    "What the API said, as received, errors and refusals too; and the decisions "
-    "that stand in for an answer (a held day accepted, a day expired).",
+    "What the API said, as received, errors and refusals too; and the decisions that "
+    "stand in for an answer (a held day accepted, that taken back, a day expired).",
     "one row per attempt or decision",
     (
         Column("response_id", pa.string(), "Unique, 32 hexadecimal digits."),
@@ -140,7 +140,7 @@ PUSH_LOSS_RESPONSES = Table(
         Column(
             "outcome",
             pa.string(),
-            "answered, no_answer, too_large, expired or accepted.",
+            "answered, no_answer, too_large, expired, accepted or restored.",
         ),
         Column("http_status", pa.int32(), "HTTP status, if any.", nullable=True),
         _ERROR_CODE,

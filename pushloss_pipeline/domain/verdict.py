@@ -3,15 +3,23 @@
 ::
 
                       OK, with rows
-      ┌──────────────────────────────────────────► loaded ◄─┐ OK, with rows
-      │                                              │      │
-      │               OK, no rows                    │ OK, no rows
-   (unknown) ───────────────────────────► empty      ▼      │
-      │                                     ▲       held ───┘
-      │                                     └── accepted ┘
-      ├─ no answer, server in trouble ─────────► failed   ┐ revision that stands
-      ├─ the API says no, or unreadable ───────► refused  ┘ stays; next OK mends
-      └─ forgotten by the API, nothing kept ───► expired
+   (unknown) ──────────────────────────────► loaded ◄──────┐
+      │                         ┌─────────►    │           │
+      │ OK,       OK, with rows │              │ OK,       │ OK, with rows
+      │ no rows                 │              ▼ no rows   │
+      ├──────────────────────► empty ◄───── held ──────────┘
+      │                         │  accepted ▲
+      │                         └───────────┘ acceptance taken back
+      │
+      ├─ no answer, server in trouble ────► failed   ┐ the revision that stands
+      ├─ the API says no, or unreadable ──► refused  ┘ stays; the next OK mends
+      └─ forgotten, no answer kept ───────► expired    the last word
+
+A loaded or empty day can become failed or refused too, when it is asked again. It
+goes on from there as from what stood before; forgotten by the API, it is that for
+good. A held day stays held until it has rows again or is accepted.
+
+An empty day may not have been ready when it was asked: see `may_be_unready`.
 
 A day is a fold over its answers in the order in which they were recorded.
 Answering the same thing twice changes nothing, so judging an answer again is
@@ -44,6 +52,9 @@ class State(StrEnum):
 
 DONE = frozenset({State.LOADED, State.EMPTY})
 """States that need nobody; every other is what `--missing` asks for again."""
+
+READY_AFTER = timedelta(days=1)
+"""Sooner after the day's end, an answer without rows may be an early one."""
 
 _REFUSALS = frozenset(
     {
@@ -96,6 +107,8 @@ def judge(standing: Standing | None, answer: Answer) -> Standing | None:
     match answer.outcome:
         case Outcome.ACCEPTED:
             return _accept(standing, answer)
+        case Outcome.RESTORED:
+            return _restore(standing, answer)
         case Outcome.EXPIRED:
             return _expire(standing, answer)
         case Outcome.NO_ANSWER:
@@ -104,6 +117,16 @@ def judge(standing: Standing | None, answer: Answer) -> Standing | None:
             return _trouble(standing, answer, State.REFUSED)
         case Outcome.ANSWERED:
             return _judge_answered(standing, answer)
+
+
+def may_be_unready(
+    state: State | None, revision: int, *, ended_at: datetime, now: datetime
+) -> bool:
+    """Whether a day may be empty only because it was asked so soon after its end.
+
+    A later revision than the first that is empty was accepted.
+    """
+    return state is State.EMPTY and revision == 1 and now < ended_at + READY_AFTER
 
 
 def judge_all(standing: Standing | None, answers: Sequence[Answer]) -> list[Standing]:
@@ -239,6 +262,25 @@ def _accept(standing: Standing | None, answer: Answer) -> Standing | None:
         return None
     revised = _revised(standing, answer, (), standing.envelope, standing.warnings)
     return replace(revised, fetched_at=standing.fetched_at)
+
+
+def _restore(standing: Standing | None, answer: Answer) -> Standing | None:
+    """The rows that the accepted answer took away stand again, and so does its hold."""
+    if standing is None or standing.revision < 2 or standing.row_count:
+        return None
+    try:
+        report = parse_report(answer.body or b"")
+        rows, oddities = flatten(report)
+    except BadPayload as problem:
+        unreadable = replace(answer, error_code=None, error_info=str(problem))
+        return _trouble(standing, unreadable, State.REFUSED)
+    warnings = (*report.warnings, *oddities)
+    restored = _revised(standing, answer, rows, report.envelope, warnings)
+    info = (
+        f"the API answered without rows, the {len(rows)} rows of an earlier answer"
+        f" were restored (revision {restored.revision})"
+    )
+    return replace(restored, state=State.HELD, error_info=info)
 
 
 def _expire(standing: Standing | None, answer: Answer) -> Standing | None:

@@ -123,6 +123,10 @@ class SimulatorHandle:
         """Move the simulated instant; None goes back to the clock of the start."""
         self._simulation.set_now(now)
 
+    def rotate_key(self, sdk_app_id: int, secret_key: str) -> None:
+        """Let an app's calls be signed with another key; the old one opens nothing."""
+        self._simulation.rotate_key(sdk_app_id, secret_key)
+
     def script(self, rules: Sequence[object]) -> None:
         """Replace the scripted answers; ScriptError where a rule is wrong."""
         self._simulation.script(rules)

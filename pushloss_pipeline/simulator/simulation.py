@@ -4,7 +4,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -93,6 +93,14 @@ class Simulation:
     def clear_script(self) -> None:
         """Forget all scripted answers."""
         self._script = Script()
+
+    def rotate_key(self, sdk_app_id: int, secret_key: str) -> None:
+        """Let an app's calls be signed with another key; the old one opens nothing."""
+        apps = (
+            replace(app, secret_key=secret_key) if app.sdk_app_id == sdk_app_id else app
+            for app in self.scenario.apps
+        )
+        self.scenario = replace(self.scenario, apps=tuple(apps))
 
     def served(self) -> list[dict[str, Any]]:
         """List the calls served so far, in order of arrival."""

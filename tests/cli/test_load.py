@@ -168,6 +168,9 @@ def test_an_empty_answer_is_held_until_it_is_accepted(shop, pushloss, week):
     kept = pushloss("sql", "select count(*) > 0 as kept from push_loss")
     status = pushloss("status", "--app", "app_0000")
     accepted = pushloss("accept", day, "--app", "app_0000")
+    undone = pushloss("accept", day, "--app", "app_0000", "--undo")
+    back = pushloss("sql", "select count(*) > 0 as back from push_loss")
+    again = pushloss("accept", day, "--app", "app_0000")
     pushloss("replay", day, day)
     after = pushloss(
         "sql", "select state, revision from push_loss_days", "--format", "json"
@@ -175,8 +178,9 @@ def test_an_empty_answer_is_held_until_it_is_accepted(shop, pushloss, week):
 
     assert 1 == held.code and f"pushloss accept {day} --app app_0000" in held.out
     assert "True" in kept.out and "held" in status.out
-    assert 0 == accepted.code
-    assert [{"state": "empty", "revision": 2}] == json.loads(after.out)
+    assert 0 == accepted.code == undone.code == again.code
+    assert "is held as of revision 3" in undone.out and "True" in back.out
+    assert [{"state": "empty", "revision": 4}] == json.loads(after.out)
 
 
 def test_accepting_what_is_not_held_is_refused(pushloss, week):
@@ -194,8 +198,11 @@ def test_status_shows_each_day(pushloss, week):
 
     ran = pushloss("status", "--app", "app_0001")
 
-    lines = {line.split()[1]: line for line in ran.out.splitlines()[1:]}
+    table, below = ran.out.split("\n\n")
+    lines = {line.split()[1]: line for line in table.splitlines()[1:]}
     assert [str(day) for day in week] == list(lines)
+    assert "6 app days not in" in below
+    assert f"pushloss load {week[0]} {week[-1]} --missing --app app_0001" in below
     assert "loaded" in lines[str(week[1])]
     assert "never asked" in lines[str(week[0])]
 

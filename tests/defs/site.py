@@ -253,7 +253,7 @@ def _values(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
 
 def _configuration(url: str, calls_per_second: float, retention_days: int) -> str:
     # A schedule that is on must not tick while a test is running.
-    tick = datetime.now(UTC) + timedelta(hours=20)
+    tick = datetime.now(UTC) + timedelta(hours=18)
     start = date.today() - timedelta(days=90)
     lines = [
         f'start_date = "{start}"',

@@ -39,12 +39,15 @@ def test_assets_stand_in_line(definitions: dg.Definitions) -> None:
 
 
 def test_jobs_and_schedule_have_their_names(definitions: dg.Definitions) -> None:
-    """Two jobs and one schedule are offered."""
+    """Jobs and schedules are offered by these names."""
     repository = definitions.get_repository_def()
     jobs = {name for name in repository.job_names if not name.startswith("__")}
 
     assert jobs == {"daily_push_loss", "replay_push_loss"}
-    assert [s.name for s in repository.schedule_defs] == ["daily_push_loss_schedule"]
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "daily_push_loss_schedule",
+        "ask_again_schedule",
+    }
 
 
 def test_a_backfill_is_one_run(definitions: dg.Definitions) -> None:

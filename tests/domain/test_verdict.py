@@ -14,6 +14,7 @@ from pushloss_pipeline.domain.verdict import (
     State,
     judge,
     judge_all,
+    may_be_unready,
     missing_entries,
 )
 from tests.builders import (
@@ -51,6 +52,11 @@ def refusal(number: int) -> Answer:
 def acceptance(number: int) -> Answer:
     """A person accepts the held answer."""
     return a_decision(number, Outcome.ACCEPTED)
+
+
+def restoration(number: int) -> Answer:
+    """A person takes the acceptance back: the answer A counts again."""
+    return replace(an_answer(number, A), outcome=Outcome.RESTORED)
 
 
 def expiry(number: int) -> Answer:
@@ -101,6 +107,22 @@ MOVES = {
     "expired, rows": ([expiry, ok(A)], (LOADED, 1, 2)),
     "expired, no rows": ([expiry, ok(NOTHING)], (EMPTY, 1, 0)),
     "expired, no answer": ([expiry, no_answer], (FAILED, 0, 0)),
+    "accepted, taken back": (
+        [ok(A), ok(NOTHING), acceptance, restoration],
+        (HELD, 3, 2),
+    ),
+    "taken back, rows": (
+        [ok(A), ok(NOTHING), acceptance, restoration, ok(A)],
+        (LOADED, 3, 2),
+    ),
+    "taken back, accepted": (
+        [ok(A), ok(NOTHING), acceptance, restoration, acceptance],
+        (EMPTY, 4, 0),
+    ),
+    "accepted, failed, taken back": (
+        [ok(A), ok(NOTHING), acceptance, no_answer, restoration],
+        (HELD, 3, 2),
+    ),
     "accepted, rows": ([ok(A), ok(NOTHING), acceptance, ok(B)], (LOADED, 3, 4)),
 }
 
@@ -129,6 +151,13 @@ STAYS = {
     "accepted unasked": [acceptance],
     "loaded, then accepted": [ok(A), acceptance],
     "accepted twice": [ok(A), ok(NOTHING), acceptance, acceptance],
+    "taken back unasked": [restoration],
+    "loaded, then taken back": [ok(A), restoration],
+    "empty, then taken back": [ok(NOTHING), restoration],
+    "taken back twice": [ok(A), ok(NOTHING), acceptance, restoration, restoration],
+    "taken back, then still empty": [
+        *(ok(A), ok(NOTHING), acceptance, restoration, ok(NOTHING)),
+    ],
     "accepted, then still empty": [ok(A), ok(NOTHING), acceptance, ok(NOTHING)],
 }
 
@@ -179,6 +208,35 @@ def test_warnings_come_along() -> None:
         "missing_array: $.PlatformReadyToSendLoss is null",
         "unknown_field: $.Novel",
     ) == last_of(ok(body)).warnings
+
+
+def test_a_restoration_that_cannot_be_read_is_refused() -> None:
+    """Rows that nobody can read any more do not come back as none."""
+    broken = replace(an_answer(4, b"{"), outcome=Outcome.RESTORED)
+    entries = folded(*answers_of([ok(A), ok(NOTHING), acceptance]), broken)
+
+    assert (REFUSED, 2, 0) == told(entries)[-1]
+
+
+@pytest.mark.parametrize(
+    ("state", "revision", "hours", "expected"),
+    [
+        (EMPTY, 1, 10, True),
+        (EMPTY, 1, 24, False),
+        (EMPTY, 2, 10, False),
+        (LOADED, 1, 10, False),
+        (FAILED, 1, 10, False),
+        (None, 0, 10, False),
+    ],
+    ids=["soon", "a day later", "accepted", "loaded", "failed", "never asked"],
+)
+def test_an_early_empty_day_may_be_unready(
+    state: State | None, revision: int, hours: int, expected: bool
+) -> None:
+    """Only a first answer without rows, soon after the day's end, is doubted."""
+    now = START + timedelta(hours=hours)
+
+    assert expected == may_be_unready(state, revision, ended_at=START, now=now)
 
 
 def test_acceptance_keeps_the_answers_time() -> None:
@@ -278,7 +336,7 @@ def test_unrecorded_answer() -> None:
 def calls(draw: st.DrawFn) -> list[list[Answer]]:
     """Some calls for one day, one to three attempts each, numbered in their order."""
     moves = [ok(A), ok(B), ok(REORDERED), ok(NOTHING), no_answer, refusal]
-    decisions = [acceptance, expiry]
+    decisions = [acceptance, restoration, expiry]
     plan = draw(
         st.lists(
             st.one_of(
