@@ -334,6 +334,28 @@ def day_statuses(parts: Parts, names: Sequence[str]) -> tuple[DayStatus, ...]:
     return tuple(statuses)
 
 
+def days_not_done(
+    parts: Parts, names: Sequence[str], days: Sequence[date]
+) -> tuple[DayOutcome, ...]:
+    """Of these apps' days, those that are not done as the record stands now.
+
+    One that was never asked for counts while the API tells of it: before that an
+    app may not have been there, and what it missed is recorded as expired.
+    """
+    zone, retention = parts.settings.timezone, parts.settings.retention_days
+    now = parts.clock()
+    keys = {(name, day): _key(parts, name, day) for day in days for name in names}
+    standings = parts.lake.standings(keys.values())
+    outcomes = [
+        _outcome(name, day, standing, is_new_revision=False, calls=0)
+        if (standing := standings[key])
+        else _never_asked(name, day)
+        for (name, day), key in keys.items()
+        if standings[key] or not is_expired(day, zone, retention, now)
+    ]
+    return tuple(outcome for outcome in outcomes if not outcome.is_done)
+
+
 def unfinished_days(parts: Parts) -> dict[str, tuple[date, ...]]:
     """Days by app that the API still tells and that are not in, or may be unready."""
     names, days = parts.settings.select(), _scheduled_days(parts)
@@ -365,24 +387,6 @@ def _scheduled_days(parts: Parts) -> tuple[date, ...]:
     settings = parts.settings
     window = askable_days(settings.timezone, settings.retention_days, parts.clock())
     return tuple(day for day in window if day >= settings.start_date)
-
-
-def undone_days(
-    parts: Parts, names: Sequence[str], days: Sequence[date]
-) -> tuple[DayOutcome, ...]:
-    """Of these apps' days, those that are not done as the record stands now."""
-    zone, retention = parts.settings.timezone, parts.settings.retention_days
-    now = parts.clock()
-    keys = {(name, day): _key(parts, name, day) for day in days for name in names}
-    standings = parts.lake.standings(keys.values())
-    outcomes = [
-        _outcome(name, day, standing, is_new_revision=False, calls=0)
-        if (standing := standings[key])
-        else _never_asked(name, day)
-        for (name, day), key in keys.items()
-        if standings[key] or not is_expired(day, zone, retention, now)
-    ]
-    return tuple(outcome for outcome in outcomes if not outcome.is_done)
 
 
 def probe(parts: Parts, name: str) -> Probe:

@@ -26,8 +26,8 @@ from pushloss_pipeline.steps import (
     Parts,
     check_day,
     day_figures,
+    days_not_done,
     publish,
-    undone_days,
 )
 
 RESPONSES = dg.AssetKey("push_loss_responses")
@@ -131,7 +131,7 @@ class Ledger:
     def _find_left_out(self) -> None:
         """Days of apps that are not part of the run and not done, by the record."""
         others = [name for name in self.parts.settings.apps if name not in self.names]
-        for outcome in undone_days(self.parts, others, self.days):
+        for outcome in days_not_done(self.parts, others, self.days):
             self._left_out[outcome.loss_date].append(outcome)
         if days := [day for day in self.days if self._left_out[day]]:
             self._context.log.warning(
@@ -141,7 +141,7 @@ class Ledger:
     def _report_newest_day(self) -> None:
         settings = self.parts.settings
         newest = last_complete_day(settings.timezone, self.parts.clock())
-        if LOSSES not in self._assets or undone_days(
+        if LOSSES not in self._assets or days_not_done(
             self.parts, list(settings.apps), [newest]
         ):
             return
