@@ -25,8 +25,9 @@ LOSS_DAYS = 7
 """New codes and unusual counts of so many complete days are told."""
 LOST_DAYS = 30
 """So long a day that is lost for good is news."""
-NEW_CODE_LOSSES = 100
-"""A new code that loses less on its first day is in the report only."""
+NEW_CODE_LOSSES = 50
+"""A new code that loses less on its first day is in the report only; the anomalies
+tell of as many, so that a new code is never told as unusual first."""
 
 
 def channel_of(parts: Parts) -> AlarmChannel:

@@ -4,8 +4,8 @@ Days are counted from FIRST_DAY, 0 to 89; the machine is off on those of OUTAGES
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -14,9 +14,16 @@ import pytest
 
 from pushloss_pipeline.definitions import build_definitions
 from pushloss_pipeline.defs.schedules import ask_again_schedule, daily_schedule
-from pushloss_pipeline.simulator.scenario import Scenario, SimulatedApp, many_apps
+from pushloss_pipeline.defs.sensors import alarm_sensor
+from pushloss_pipeline.simulator.scenario import (
+    Incident,
+    Scenario,
+    SimulatedApp,
+    many_apps,
+)
 from pushloss_pipeline.simulator.server import running
 from pushloss_pipeline.steps import load_days, publish
+from tests.receiver import Receiver, a_receiver
 from tests.world import World, configuration, secret_variable
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -32,6 +39,8 @@ UNREADY = 22
 ROTATED_ON = 35
 ADDED_ON = 40
 DOWN_ON = 80
+UNUSUAL_ON = 70
+NEW_CODE_ON = 75
 EVENTFUL = {0, EMPTY + 1, UNREADY + 1, 30, ROTATED_ON, ADDED_ON, 59, DOWN_ON}
 """Runs of these days go through Dagster, as all do in earnest."""
 
@@ -46,7 +55,27 @@ def at(number: int, clock: str) -> datetime:
     return datetime.combine(day_of(number), time.fromisoformat(clock), ZONE)
 
 
+INCIDENTS = (
+    Incident(
+        *("a certificate that expired", THIRD.sdk_app_id),
+        *(day_of(UNUSUAL_ON), day_of(UNUSUAL_ON), 1, "403", 200.0),
+    ),
+    Incident(
+        *("a channel that was closed", SECOND.sdk_app_id),
+        *(day_of(NEW_CODE_ON), day_of(NEW_CODE_ON), 6, "90210", 200.0),
+        err_info="channel closed",
+    ),
+)
+
 Event = Callable[[World], None]
+
+
+def configure(world: World, apps: Sequence[SimulatedApp]) -> None:
+    """Write the configuration of these apps, with an alarm channel."""
+    text = configuration(world.simulator.url, apps, start=START)
+    (world.folder / "pushloss.toml").write_text(
+        f'alarm_url_env = "PUSHLOSS_ALARM_URL"\n{text}'
+    )
 
 
 def scripted(rule: Mapping[str, object]) -> Event:
@@ -71,8 +100,7 @@ def set_new_key(world: World) -> None:
 
 def add_app(world: World) -> None:
     """A fourth app is configured, its key forgotten."""
-    path = world.folder / "pushloss.toml"
-    path.write_text(configuration(world.simulator.url, APPS, start=START))
+    configure(world, APPS)
 
 
 def set_forgotten_key(world: World) -> None:
@@ -110,23 +138,40 @@ class Quarter:
 
     world: World
     instance: dg.DagsterInstance
+    receiver: Receiver
+    told: list[tuple[int, str, str]] = field(default_factory=list)
+    """Day, time and title of each message that came."""
+    _cursor: str | None = None
 
     def live(self) -> None:
         """Let the quarter go by."""
         for number in range(DAYS):
             if any(number in outage for outage in OUTAGES):
                 continue
+            self.world.now = at(number, "08:00")
+            self._look(number, "08:00")
             for clock in ("10:30", "14:30", "18:30"):
                 self.world.now = at(number, clock)
                 EVENTS.get((number, clock), lambda world: None)(self.world)
-                self._tick(number, is_daily=clock == "10:30")
+                if self._tick(number, is_daily=clock == "10:30"):
+                    self._look(number, clock)
 
-    def _tick(self, number: int, *, is_daily: bool) -> None:
+    def _look(self, number: int, clock: str) -> None:
+        """Let the sensor look, which it does every two minutes in earnest."""
+        sensor = alarm_sensor(self.world.parts)
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=self._cursor, sensor_name=sensor.name
+        ) as context:
+            self._cursor = sensor.evaluate_tick(context).cursor
+        self.told += [(number, clock, title) for title in self.receiver.titles()]
+
+    def _tick(self, number: int, *, is_daily: bool) -> bool:
         schedule = daily_schedule if is_daily else ask_again_schedule
         context = dg.build_schedule_context(scheduled_execution_time=self.world.now)
         tick = schedule(self.world.parts).evaluate_tick(context)
         for request in tick.run_requests or ():
             (self._run if number in EVENTFUL else self._walk)(request)
+        return bool(tick.run_requests)
 
     def _run(self, request: dg.RunRequest) -> None:
         """Execute a run as Dagster does."""
@@ -189,7 +234,8 @@ def quarter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quarter]:
     folder = tmp_path_factory.mktemp("quarter")
     with (
         pytest.MonkeyPatch.context() as environment,
-        running(Scenario(11, APPS), calls_per_second=None) as simulator,
+        running(Scenario(11, APPS, INCIDENTS), calls_per_second=None) as simulator,
+        a_receiver() as receiver,
         dg.DagsterInstance.ephemeral() as instance,
     ):
         for app in (FIRST, SECOND, THIRD):
@@ -197,10 +243,9 @@ def quarter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quarter]:
         environment.delenv(secret_variable(ADDED), raising=False)
         world = World(folder, simulator, APPS)
         simulator.set_now(lambda: world.now)
-        (folder / "pushloss.toml").write_text(
-            configuration(simulator.url, APPS[:3], start=START)
-        )
-        lived = Quarter(world, instance)
+        configure(world, APPS[:3])
+        environment.setenv("PUSHLOSS_ALARM_URL", receiver.url.replace("0.3", "30"))
+        lived = Quarter(world, instance, receiver)
         lived.live()
         yield lived
 
@@ -254,4 +299,23 @@ def test_every_day_is_known_of_each_app(quarter: Quarter) -> None:
     assert spans == [
         *((app.name, day_of(-7), last, DAYS + 6) for app in (FIRST, SECOND, THIRD)),
         (ADDED.name, added, last, (last - added).days + 1),
+    ]
+
+
+def test_every_alarm_comes_once(quarter: Quarter) -> None:
+    """Each trouble is told when it is found, and nothing else ever is."""
+    three, four = "app_0000, app_0001 and app_0002", "4 apps"
+
+    assert quarter.told == [
+        # off for five days: two of them are forgotten within three more
+        (30, "08:00", f"{three}: 26 and 27 March not loaded, soon forgotten"),
+        (ROTATED_ON, "10:30", "app_0000: the API refuses (70009)"),
+        (ADDED_ON, "10:30", "daily_push_loss failed"),  # an app without its key
+        # off for nine days
+        (59, "08:00", f"{four}: 23 April not loaded, lost within a day"),
+        (59, "08:00", f"{four}: 20–22 April lost for good"),
+        (59, "08:00", f"{four}: 24 and 25 April not loaded, soon forgotten"),
+        (UNUSUAL_ON + 1, "10:30", "app_0002: unusual losses on 11 May"),
+        (NEW_CODE_ON + 1, "10:30", "app_0001: new: OPPO 90210 after sending"),
+        (DOWN_ON, "10:30", f"{four}: no usable answer for 14–20 May"),
     ]
