@@ -58,6 +58,8 @@ def run_job(
             tags={
                 **range_tags(min(days).isoformat(), max(days).isoformat()),
                 _PROCESS_TAG: _process(),
+                # Whoever typed the command runs it again; the daemon could not.
+                "dagster/max_retries": "0",
             },
             run_config={
                 "ops": {"load_push_loss": {"config": options}},
