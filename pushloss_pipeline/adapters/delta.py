@@ -235,7 +235,7 @@ class StoredTable:
 
     def require_known_version(self) -> None:
         """Raise StoreError where a newer package has made it."""
-        if self.is_there():
+        if self._can_be_looked_at():
             found = _schema_version(self._open())
             require_known_version(found, f"the record {self._folder}")
 
@@ -244,15 +244,19 @@ class StoredTable:
 
         Call it in the writers' turn. Raises StoreError where it is newer.
         """
+        if self._can_be_looked_at():
+            self._open_to_write()
+
+    def _can_be_looked_at(self) -> bool:
         try:
             if not self.is_there():
-                return
+                return False
             self._open()
         except StoreError as problem:
             # Whoever needs this table is told; the other one can still be written.
             _log.warning("table %s is not looked at: %s", self.name, problem)
-            return
-        self._open_to_write()
+            return False
+        return True
 
     def merge(
         self, partitions: Sequence[Mapping[str, str]], *, shorten_log: bool = False
