@@ -135,10 +135,13 @@ def test_an_app_that_is_not_configured_is_not_told(world: World) -> None:
 
 @pytest.fixture
 def app(world_of: WorldBuilder) -> World:
-    """One app with six quiet weeks, the last day of which is still to be loaded."""
+    """One app with six quiet weeks, the last day of which is still to be loaded.
+
+    It is asked every fourth day, so that each day was asked once it had settled.
+    """
     world = world_of(THREE_APPS[:1])
-    for week in range(5, -1, -1):
-        world.now = NOW - timedelta(days=7 * week, hours=24 if week == 0 else 0)
+    for days in range(37, 0, -4):
+        world.now = NOW - timedelta(days=days)
         script(world, "app_0000", world.days, body=a_body({"410": 1000}).decode())
         world.load()
         world.simulator.clear_script()

@@ -50,6 +50,11 @@ def day_of(number: int) -> date:
     return FIRST_DAY + timedelta(days=number)
 
 
+def is_off(number: int) -> bool:
+    """Whether the machine is off on this day."""
+    return any(number in outage for outage in OUTAGES)
+
+
 def at(number: int, clock: str) -> datetime:
     """A moment of a day of the quarter."""
     return datetime.combine(day_of(number), time.fromisoformat(clock), ZONE)
@@ -146,10 +151,11 @@ class Quarter:
     def live(self) -> None:
         """Let the quarter go by."""
         for number in range(DAYS):
-            if any(number in outage for outage in OUTAGES):
+            if is_off(number):
                 continue
-            self.world.now = at(number, "08:00")
-            self._look(number, "08:00")
+            if is_off(number - 1):
+                self.world.now = at(number, "08:00")
+                self._look(number, "08:00")
             for clock in ("10:30", "14:30", "18:30"):
                 self.world.now = at(number, clock)
                 EVENTS.get((number, clock), lambda world: None)(self.world)
@@ -214,7 +220,7 @@ def last_asked(app: SimulatedApp, number: int) -> datetime | None:
 
 def answered_on(app: SimulatedApp, number: int, asked_on: int) -> str:
     """At what time of a day the API told of an app's day; empty where it did not."""
-    if asked_on < 0 or any(asked_on in outage for outage in OUTAGES):
+    if asked_on < 0 or is_off(asked_on):
         return ""
     if asked_on == DOWN_ON:
         return "14:30"

@@ -59,6 +59,7 @@ def differences(
     found: dict[str, list[tuple[date, int]]] = {name: [] for name in _COLUMNS}
     try:
         with _both(path) as connection:
+            _require_whole(path, connection)
             months = sorted(_months_of(record) | _published_months(connection))
             for done, month in enumerate(months, 1):
                 files = [f for f in record.files if f.partition["month"] == month]
@@ -78,6 +79,19 @@ def _both(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(f"attach '{quoted}' as published (read_only)")
         connection.execute("set timezone = 'UTC'")
         yield connection
+
+
+def _require_whole(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    """Raise StoreError where the file ends within a block: it may hold no table's rows.
+
+    A DuckDB file is three headers of 4096 bytes and whole blocks.
+    """
+    row = connection.execute(
+        "select block_size from pragma_database_size()"
+        " where database_name = 'published'"
+    ).fetchone()
+    if row and (path.stat().st_size - 3 * 4096) % row[0]:
+        raise StoreError(f"{path} is cut short")
 
 
 def _months_of(record: Snapshot) -> set[str]:
