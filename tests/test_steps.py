@@ -604,6 +604,7 @@ def test_day_figures(world: World) -> None:
             row[-1] if row[3] == "overall" else -row[-1]
             for row in world.truth(days=[DAY])
         ),
+        "young_app_count": len(world.names),
     } == day_figures(world.parts, DAY)
     assert {0} == set(day_figures(world.parts, date(2020, 1, 1)).values())
 

@@ -237,6 +237,7 @@ class Ledger:
             "losses post-send delivered": figures["post_send_delivered_count"],
             "residual": figures["residual_count"],
             "apps": len(outcomes),
+            "apps whose counts are too low yet": figures["young_app_count"],
             "new revisions": sum(outcome.is_new_revision for outcome in outcomes),
         }
 

@@ -1,6 +1,6 @@
 -- A day in figures, all apps together: what the UI shows beside a partition.
 -- Grain: one row.
--- Reads: push_loss.
+-- Reads: push_loss, push_loss_days.
 
 select
     count(*) as row_count,
@@ -24,6 +24,11 @@ select
         coalesce(
             sum(case when scope = 'overall' then err_count else -err_count end), 0
         ) as bigint
-    ) as residual_count
+    ) as residual_count,
+    (
+        select count(*)
+        from push_loss_days as days
+        where days.loss_date = $day and days.is_young
+    ) as young_app_count
 from push_loss
 where loss_date = $day
