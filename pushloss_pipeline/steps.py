@@ -245,6 +245,11 @@ def undo_acceptance(parts: Parts, name: str, day: date) -> DayOutcome:
         known = _known_as(entries[-1] if entries else None)
         raise UsageError(f"nothing is accepted for {name} on {day}: {known}")
     lost = next(entry for entry in reversed(revisions) if entry.row_count)
+    if lost.response_id not in answers:
+        raise UsageError(
+            f"the answer that had the rows of {name} on {day} is no longer stored"
+            f" ({lost.response_id}): put push_loss_responses back from a backup"
+        )
     restoration = replace(
         _decision(parts, name, day, Outcome.RESTORED),
         body=answers[lost.response_id].body,
@@ -319,7 +324,7 @@ def day_statuses(parts: Parts, names: Sequence[str]) -> tuple[DayStatus, ...]:
     """The days the API still tells, and all others that need a person; by app, day."""
     settings, now = parts.settings, parts.clock()
     known = _known_days(parts)
-    window = askable_days(settings.timezone, settings.retention_days, now)
+    window = _scheduled_days(parts)
     statuses = []
     for name in names:
         sdk_app_id = settings.apps[name].sdk_app_id
@@ -661,7 +666,7 @@ def _status(
     state = State(row["state"])
     problem = _problem(state, row["error_code"], row["error_info"])
     if _is_unready(parts, day, state, row["revision"]):
-        problem = "perhaps not ready yet: it is asked again today"
+        problem = "perhaps not ready yet: it is asked again"
     return DayStatus(
         app=name,
         loss_date=day,

@@ -475,6 +475,32 @@ def test_nothing_to_take_back(world: World, is_loaded: bool) -> None:
     assert Outcome.RESTORED not in {a.outcome for a in world.answers(FIRST, DAY)}
 
 
+def test_rows_whose_answer_is_lost_cannot_come_back(world: World) -> None:
+    """Where the answer is no longer stored, that is said and nothing changes."""
+    world.load([FIRST], [DAY])
+    files = {*(world.data / "lake" / "push_loss_responses").rglob("*.parquet")}
+    world.simulator.script([{"empty": True}])
+    world.load([FIRST], [DAY])
+    accept_day(world.parts, FIRST, DAY)
+    table = DeltaTable(str(world.data / "lake" / "push_loss_responses"))
+    for path in files:
+        path.unlink()
+    table.repair()
+
+    with pytest.raises(UsageError, match="no longer stored"):
+        undo_acceptance(world.parts, FIRST, DAY)
+
+
+def test_status_begins_with_start_date(world: World) -> None:
+    """Days that no command would load are not told as missing."""
+    first = world.days[4]
+    world.reconfigure('start_date = "2026-01-01"', f'start_date = "{first}"')
+
+    assert [first, *world.days[5:]] == [
+        status.loss_date for status in day_statuses(world.parts, [FIRST])
+    ]
+
+
 def test_taken_back_too_late(world: World) -> None:
     """A day that has rows again keeps them, and says so."""
     rows, nothing = a_body({"1": 5}).decode(), a_body({}).decode()
@@ -548,7 +574,7 @@ def test_an_early_empty_day_is_told_as_such(world: World) -> None:
 
     *earlier, yesterday = day_statuses(world.parts, [FIRST])
 
-    assert "perhaps not ready yet: it is asked again today" == yesterday.problem
+    assert "perhaps not ready yet: it is asked again" == yesterday.problem
     assert {""} == {status.problem for status in earlier}
 
 

@@ -194,6 +194,25 @@ def test_an_acceptance_can_be_taken_back(world: World) -> None:
     ]
 
 
+def test_a_wrong_acceptance_leaves_no_trace_in_a_days_age(world: World) -> None:
+    """Taken back, a day was last asked well when it was before the empty answer."""
+    world.load(["app_0000"], [DAY])
+    world.later(days=4)
+    script(world, "app_0000", a_body({}))
+    world.load(["app_0000"], [DAY])
+    young = "select is_young from push_loss_days"
+    before = world.rows(young)
+
+    accept_day(world.parts, "app_0000", DAY)
+    publish(world.parts)
+    accepted = world.rows(young)
+    undo_acceptance(world.parts, "app_0000", DAY)
+    publish(world.parts)
+
+    assert ([(True,)], [(False,)]) == (before, accepted)
+    assert before == world.rows(young)
+
+
 def test_replay_keeps_the_acceptance(world: World) -> None:
     """An acceptance is part of the record: a replay from nothing keeps it."""
     script(world, "app_0000", a_body({"1": 5}), a_body({}))

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.domain.window import askable_days, is_expired
 from pushloss_pipeline.steps import Parts, missed_days, unfinished_days
 
@@ -79,7 +80,12 @@ def daily_schedule(parts: Parts) -> dg.ScheduleDefinition:
             return dg.SkipReason("no day since start_date is over yet")
         first, last = days[0].isoformat(), days[-1].isoformat()
         asking = dg.RunRequest(run_key=last, tags=range_tags(first, last))
-        return [asking, *_giving_up(parts, tick)]
+        try:
+            return [asking, *_giving_up(parts, tick)]
+        except PushLossError as problem:
+            # The published file is derived; what it is asked here can wait a day.
+            context.log.warning(f"missed days are not looked for: {problem}")
+            return [asking]
 
     return daily_push_loss_schedule
 

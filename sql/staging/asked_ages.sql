@@ -74,7 +74,7 @@ standing as (
         fetched_at as from_at,
         lead(fetched_at) over (
             partition by sdk_app_id, loss_date
-            order by fetched_at asc, entry_key asc
+            order by entry_key
         ) as until_at
     from day_answers
     qualify state in ('loaded', 'empty')

@@ -140,6 +140,18 @@ def test_days_given_up_are_not_missed_again(outage: World) -> None:
     assert days_of(request) == ("2026-03-14", "2026-03-20")
 
 
+def test_a_broken_file_keeps_no_day_from_being_asked(outage: World) -> None:
+    """Missed days are looked for in the published file, which may be unreadable."""
+    path = outage.data / "warehouse.duckdb"
+    path.chmod(0o600)
+    path.write_bytes(b"no database")
+    tick = outage.now.astimezone(ZONE)
+
+    request = the_one(evaluated_tick(daily_schedule(outage.parts), tick))
+
+    assert days_of(request) == ("2026-03-14", "2026-03-20")
+
+
 def asked_again(
     world: World, *, at: str = "14:30", delay: timedelta = timedelta()
 ) -> dg.RunRequest | str:
