@@ -29,7 +29,8 @@ from pushloss_pipeline.domain.verdict import DONE, State
 
 if TYPE_CHECKING:
     from pushloss_pipeline.adapters.warehouse import Rows
-    from pushloss_pipeline.steps import DayOutcome, DayStatus, Parts
+    from pushloss_pipeline.overview import DayStatus
+    from pushloss_pipeline.steps import DayOutcome, Parts
     from pushloss_pipeline.upkeep import Finding
 
 DONE_EXIT, FAILED_EXIT, WRONG_EXIT = 0, 1, 2
@@ -122,7 +123,7 @@ def status(app_names: AppNames = None) -> None:
 
         pushloss status --app shop
     """
-    from pushloss_pipeline.steps import day_statuses
+    from pushloss_pipeline.overview import day_statuses
 
     parts = _open()
     statuses = day_statuses(parts, parts.settings.select(tuple(app_names or ())))

@@ -4,17 +4,13 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
-from typing import Any
 from uuid import uuid4
 
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
-    Statement,
     catalogue,
-    read_statement,
-    read_statements,
 )
-from pushloss_pipeline.adapters.warehouse import Published, Rows, Warehouse
+from pushloss_pipeline.adapters.warehouse import Published, Warehouse
 from pushloss_pipeline.asking import Arrival, Attempts, OpenClient, Unasked, ask_apps
 from pushloss_pipeline.domain.advice import what_to_do
 from pushloss_pipeline.domain.errors import ConfigurationError, UsageError
@@ -28,10 +24,8 @@ from pushloss_pipeline.domain.verdict import (
     missing_entries,
 )
 from pushloss_pipeline.domain.window import (
-    askable_days,
     day_bounds,
     day_window,
-    expires_at,
     is_expired,
     is_over,
     last_complete_day,
@@ -76,21 +70,6 @@ class DayOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class DayStatus:
-    """What is known of one app's day, and how long the API will still tell more."""
-
-    app: str
-    loss_date: date
-    state: State | None
-    revision: int
-    row_count: int
-    fetched_at: datetime | None
-    days_left: int
-    """Days until the API forgets it; 0 where it has."""
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
 class Probe:
     """What one call for an app showed."""
 
@@ -99,24 +78,6 @@ class Probe:
     advice: str = ""
     is_configuration: bool = False
     """A person must mend the configuration or the console, not wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """A check of one day: passed where no row is bad."""
-
-    statement: Statement
-    bad_rows: Rows
-
-    @property
-    def is_passed(self) -> bool:
-        """No bad row was found."""
-        return not self.bad_rows.rows
-
-    @property
-    def is_fatal(self) -> bool:
-        """A failure means wrong data, not only odd data."""
-        return self.statement.is_fatal
 
 
 Listener = Callable[[DayOutcome], None]
@@ -187,7 +148,7 @@ def load_days(
         if is_expired(day, settings.timezone, settings.retention_days, now)
     ]
     wanted = (
-        _missing(parts, names, days, empty_again=empty_again)
+        days_to_ask(parts, names, days, empty_again=empty_again)
         if only_missing
         else {name: list(days) for name in names}
     )
@@ -223,7 +184,7 @@ def replay_days(
 def accept_day(parts: Parts, name: str, day: date) -> DayOutcome:
     """Apply the held answer of a day: its rows give way to an empty revision."""
     require_same_days(parts)
-    app_day = _key(parts, name, day)
+    app_day = key_of(parts, name, day)
     standing = parts.lake.standings([app_day])[app_day]
     if standing is None or standing.state is not State.HELD:
         raise UsageError(f"nothing is held for {name} on {day}: {_known_as(standing)}")
@@ -236,7 +197,7 @@ def accept_day(parts: Parts, name: str, day: date) -> DayOutcome:
 
 def undo_acceptance(parts: Parts, name: str, day: date) -> DayOutcome:
     """Take an acceptance back: the day's rows stand again, and it is held again."""
-    app_day = _key(parts, name, day)
+    app_day = key_of(parts, name, day)
     entries = parts.lake.entries([app_day]).get(app_day, [])
     answers = {a.response_id: a for a in parts.lake.answers([app_day]).get(app_day, [])}
     revisions = [entry for entry in entries if entry.is_revision]
@@ -292,22 +253,6 @@ def publish(parts: Parts) -> Published:
     return published
 
 
-def check_day(parts: Parts, day: date) -> tuple[CheckResult, ...]:
-    """Run every check of `sql/checks/` on one day of the published file."""
-    checks = read_statements("checks")
-    found = parts.warehouse.query_all(
-        [check.text for check in checks], {"day": day, "now": parts.clock()}
-    )
-    return tuple(map(CheckResult, checks, found))
-
-
-def day_figures(parts: Parts, day: date) -> dict[str, int]:
-    """Rows and losses per stage of one day, all apps together."""
-    question = read_statement("queries", "day_figures")
-    (figures,) = parts.warehouse.query(question.text, {"day": day}).as_dicts()
-    return figures
-
-
 def require_a_key(settings: Settings, names: Sequence[str]) -> None:
     """Raise the `ConfigurationError` of the first app where no app has its key."""
     problems = []
@@ -318,80 +263,6 @@ def require_a_key(settings: Settings, names: Sequence[str]) -> None:
             problems.append(problem)
     if problems and len(problems) == len(names):
         raise problems[0]
-
-
-def day_statuses(parts: Parts, names: Sequence[str]) -> tuple[DayStatus, ...]:
-    """The days the API still tells, and all others that need a person; by app, day."""
-    settings, now = parts.settings, parts.clock()
-    known = _known_days(parts)
-    window = _scheduled_days(parts)
-    statuses = []
-    for name in names:
-        sdk_app_id = settings.apps[name].sdk_app_id
-        troubled = {
-            key.loss_date
-            for key, row in known.items()
-            if key.sdk_app_id == sdk_app_id and State(row["state"]) not in DONE
-        }
-        for day in sorted({*window, *troubled}):
-            row = known.get(AppDay(sdk_app_id, day))
-            statuses.append(_status(parts, name, day, row, now))
-    return tuple(statuses)
-
-
-def days_not_done(
-    parts: Parts, names: Sequence[str], days: Sequence[date]
-) -> tuple[DayOutcome, ...]:
-    """Of these apps' days, those that are not done as the record stands now.
-
-    One that was never asked for counts while the API tells of it: before that an
-    app may not have been there, and what it missed is recorded as expired.
-    """
-    zone, retention = parts.settings.timezone, parts.settings.retention_days
-    now = parts.clock()
-    keys = {(name, day): _key(parts, name, day) for day in days for name in names}
-    standings = parts.lake.standings(keys.values())
-    outcomes = [
-        _outcome(name, day, standing, is_new_revision=False, calls=0)
-        if (standing := standings[key])
-        else _never_asked(name, day)
-        for (name, day), key in keys.items()
-        if standings[key] or not is_expired(day, zone, retention, now)
-    ]
-    return tuple(outcome for outcome in outcomes if not outcome.is_done)
-
-
-def unfinished_days(parts: Parts) -> dict[str, tuple[date, ...]]:
-    """Days by app that the API still tells and that are not in, or may be unready."""
-    names, days = parts.settings.select(), _scheduled_days(parts)
-    missing = _missing(parts, names, days, empty_again=True)
-    return {name: tuple(days) for name, days in missing.items() if days}
-
-
-def missed_days(parts: Parts) -> dict[str, tuple[date, ...]]:
-    """Days by app that nobody asked for before the API forgot them.
-
-    Only those after its first answer: an app that is new has missed nothing.
-    """
-    if not parts.warehouse.path.exists():
-        return {}
-    question = read_statement("queries", "missed_days")
-    window = askable_days(
-        parts.settings.timezone, parts.settings.retention_days, parts.clock()
-    )
-    found = parts.warehouse.query(question.text, {"askable_first": window[0]})
-    missed: dict[str, list[date]] = {}
-    names = {app.sdk_app_id: name for name, app in parts.settings.apps.items()}
-    for sdk_app_id, day in found.rows:
-        if sdk_app_id in names and day >= parts.settings.start_date:
-            missed.setdefault(names[sdk_app_id], []).append(day)
-    return {name: tuple(days) for name, days in missed.items()}
-
-
-def _scheduled_days(parts: Parts) -> tuple[date, ...]:
-    settings = parts.settings
-    window = askable_days(settings.timezone, settings.retention_days, parts.clock())
-    return tuple(day for day in window if day >= settings.start_date)
 
 
 def probe(parts: Parts, name: str) -> Probe:
@@ -409,34 +280,35 @@ def probe(parts: Parts, name: str) -> Probe:
 
     (*_, last) = asyncio.run(ask())
     (standing,) = judge_all(None, [replace(last, recorded_at=last.fetched_at)])
-    outcome = _outcome(name, day, standing, is_new_revision=False, calls=1)
+    outcome = outcome_of(name, day, standing, is_new_revision=False, calls=1)
     is_refused = standing.state is State.REFUSED and standing.error_code is not None
     return Probe(name, outcome.problem, outcome.advice, is_refused)
 
 
-def _missing(
+def days_to_ask(
     parts: Parts, names: Sequence[str], days: Sequence[date], *, empty_again: bool
 ) -> dict[str, list[date]]:
-    keys = [_key(parts, name, day) for name in names for day in days]
+    """Those of these days that are not in, by app; or not ready, with `empty_again`."""
+    keys = [key_of(parts, name, day) for name in names for day in days]
     standings = parts.lake.standings(keys)
 
     def is_missing(name: str, day: date) -> bool:
-        standing = standings[_key(parts, name, day)]
+        standing = standings[key_of(parts, name, day)]
         if standing is None or standing.state not in DONE:
             return True
-        return empty_again and _is_unready(
-            parts, day, standing.state, standing.revision
-        )
+        return empty_again and is_unready(parts, day, standing.state, standing.revision)
 
     return {name: [day for day in days if is_missing(name, day)] for name in names}
 
 
-def _is_unready(parts: Parts, day: date, state: State, revision: int) -> bool:
+def is_unready(parts: Parts, day: date, state: State, revision: int) -> bool:
+    """Whether the day may be empty only because it was asked so soon."""
     ended_at = day_window(day, parts.settings.timezone).end
     return may_be_unready(state, revision, ended_at=ended_at, now=parts.clock())
 
 
-def _key(parts: Parts, name: str, day: date) -> AppDay:
+def key_of(parts: Parts, name: str, day: date) -> AppDay:
+    """How the record calls the day of a configured app."""
     return AppDay(parts.settings.apps[name].sdk_app_id, day)
 
 
@@ -536,7 +408,7 @@ def _with_keys(
 
 def _unasked_days(parts: Parts, unasked: Unasked) -> list[DayOutcome]:
     name = unasked.app
-    keys = {day: _key(parts, name, day) for day in unasked.days}
+    keys = {day: key_of(parts, name, day) for day in unasked.days}
     standings = parts.lake.standings(keys.values())
     return [
         DayOutcome(
@@ -567,7 +439,7 @@ def _record(parts: Parts, batch: Sequence[Attempts], build: bool) -> list[DayOut
         if build:
             parts.lake.append_entries([e for key in entries for e in entries[key]])
     return [
-        _outcome(
+        outcome_of(
             attempts[-1].app,
             attempts[-1].loss_date,
             (*filter(None, [known[key]]), *entries[key])[-1],
@@ -582,10 +454,11 @@ def _record(parts: Parts, batch: Sequence[Attempts], build: bool) -> list[DayOut
 _CALLS = frozenset({Outcome.ANSWERED, Outcome.NO_ANSWER, Outcome.TOO_LARGE})
 
 
-def _outcome(
+def outcome_of(
     app: str, day: date, standing: Standing, *, is_new_revision: bool, calls: int
 ) -> DayOutcome:
-    problem = _problem(standing.state, standing.error_code, standing.error_info)
+    """What stands for a day, as the outcome of a walk."""
+    problem = problem_of(standing.state, standing.error_code, standing.error_info)
     return DayOutcome(
         app=app,
         loss_date=day,
@@ -601,7 +474,8 @@ def _outcome(
     )
 
 
-def _problem(state: State, error_code: int | None, error_info: str | None) -> str:
+def problem_of(state: State, error_code: int | None, error_info: str | None) -> str:
+    """What is wrong with a day, in words; empty where it is done."""
     if state in DONE:
         return ""
     code = f"{error_code} " if error_code is not None else ""
@@ -618,7 +492,7 @@ def _chunks(
 
 
 def _replay(parts: Parts, app_days: Sequence[tuple[str, date]]) -> Iterator[DayOutcome]:
-    keys = {(name, day): _key(parts, name, day) for name, day in app_days}
+    keys = {(name, day): key_of(parts, name, day) for name, day in app_days}
     with parts.lake.writing():
         answers = parts.lake.answers(keys.values())
         recorded = parts.lake.entries(keys.values())
@@ -634,46 +508,13 @@ def _replay(parts: Parts, app_days: Sequence[tuple[str, date]]) -> Iterator[DayO
         entries = [*recorded.get(key, []), *added[key]]
         if entries:
             is_new = any(entry.is_revision for entry in added[key])
-            yield _outcome(name, day, entries[-1], is_new_revision=is_new, calls=0)
+            yield outcome_of(name, day, entries[-1], is_new_revision=is_new, calls=0)
         else:
-            yield _never_asked(name, day)
+            yield never_asked(name, day)
 
 
-def _never_asked(name: str, day: date) -> DayOutcome:
+def never_asked(name: str, day: date) -> DayOutcome:
+    """The outcome of a day that the record knows nothing of."""
     advice = what_to_do(app=name, day=day, state=None, error_code=None)
     problem = "no answer is stored"
     return DayOutcome(name, day, None, problem=problem, advice=advice)
-
-
-def _known_days(parts: Parts) -> dict[AppDay, dict[str, Any]]:
-    if not parts.warehouse.path.exists():
-        return {}
-    rows = parts.warehouse.query(
-        "select sdk_app_id, loss_date, state, revision, row_count, fetched_at,"
-        " error_code, error_info from push_loss_days"
-    )
-    return {AppDay(row["sdk_app_id"], row["loss_date"]): row for row in rows.as_dicts()}
-
-
-def _status(
-    parts: Parts, name: str, day: date, row: dict[str, Any] | None, now: datetime
-) -> DayStatus:
-    settings = parts.settings
-    left = expires_at(day, settings.timezone, settings.retention_days) - now
-    days_left = max(0, -(-left // timedelta(days=1)))
-    if row is None:
-        return DayStatus(name, day, None, 0, 0, None, days_left, "")
-    state = State(row["state"])
-    problem = _problem(state, row["error_code"], row["error_info"])
-    if _is_unready(parts, day, state, row["revision"]):
-        problem = "perhaps not ready yet: it is asked again"
-    return DayStatus(
-        app=name,
-        loss_date=day,
-        state=state,
-        revision=row["revision"],
-        row_count=row["row_count"],
-        fetched_at=row["fetched_at"],
-        days_left=days_left,
-        problem=problem,
-    )

@@ -22,26 +22,22 @@ from pushloss_pipeline.domain.errors import (
 from pushloss_pipeline.domain.model import Outcome
 from pushloss_pipeline.domain.verdict import State
 from pushloss_pipeline.domain.window import day_window
+from pushloss_pipeline.overview import unfinished_days
 from pushloss_pipeline.simulator.scenario import many_apps
 from pushloss_pipeline.steps import (
     DayOutcome,
     accept_day,
-    check_day,
-    day_figures,
-    day_statuses,
     days_between,
     load_days,
-    missed_days,
     probe,
     publish,
     replay_days,
     require_a_key,
     require_same_days,
     undo_acceptance,
-    unfinished_days,
 )
 from tests.builders import a_body, an_answer
-from tests.world import THREE_APPS, World, WorldBuilder, secret_variable
+from tests.world import THREE_APPS, World, WorldBuilder, fault, secret_variable
 
 DAY = date(2026, 3, 11)
 FIRST, SECOND, THIRD = (app.name for app in THREE_APPS)
@@ -51,11 +47,6 @@ STATES = "select app, loss_date, state, revision from push_loss_days order by al
 def told(outcomes: Sequence[DayOutcome]) -> list[tuple[str, date, State | None]]:
     """App, day and state of the outcomes that need somebody."""
     return sorted((o.app, o.loss_date, o.state) for o in outcomes if not o.is_done)
-
-
-def fault(world: World, name: str | None = None, **rule: Any) -> dict[str, Any]:
-    """A rule of the script, for one app or for all."""
-    return rule if name is None else {"sdk_app_id": world.number_of(name), **rule}
 
 
 def test_days_between(world: World) -> None:
@@ -491,16 +482,6 @@ def test_rows_whose_answer_is_lost_cannot_come_back(world: World) -> None:
         undo_acceptance(world.parts, FIRST, DAY)
 
 
-def test_status_begins_with_start_date(world: World) -> None:
-    """Days that no command would load are not told as missing."""
-    first = world.days[4]
-    world.reconfigure('start_date = "2026-01-01"', f'start_date = "{first}"')
-
-    assert [first, *world.days[5:]] == [
-        status.loss_date for status in day_statuses(world.parts, [FIRST])
-    ]
-
-
 def test_taken_back_too_late(world: World) -> None:
     """A day that has rows again keeps them, and says so."""
     rows, nothing = a_body({"1": 5}).decode(), a_body({}).decode()
@@ -534,50 +515,6 @@ def test_accepted_too_late(world: World, count: int, revision: int) -> None:
     assert [(FIRST, DAY, "loaded", revision)] == world.rows(STATES)
 
 
-def test_day_statuses(world: World) -> None:
-    """Told are all days of the API, and older ones that need somebody."""
-    world.simulator.script(
-        [fault(world, FIRST, day=str(world.days[0]), error_code=90100)]
-    )
-    world.load([FIRST, SECOND], world.days[:2])
-    old = world.days[0]
-    world.later(days=2)
-
-    statuses = day_statuses(world.parts, [FIRST, SECOND])
-
-    assert [FIRST] * 8 + [SECOND] * 7 == [status.app for status in statuses]
-    assert [old, *world.days] == [s.loss_date for s in statuses if s.app == FIRST]
-    assert [0, 1, 2, 3, 4, 5, 6, 7] == [s.days_left for s in statuses if s.app == FIRST]
-    first = statuses[0]
-    assert (State.REFUSED, 0, 0) == (first.state, first.revision, first.row_count)
-    assert first.problem.startswith("refused: 90100")
-    never = statuses[-1]
-    assert (None, "", None) == (
-        never.state,
-        never.problem,
-        never.fetched_at,
-    )
-
-
-def test_day_statuses_before_the_first_load(world: World) -> None:
-    """Without a warehouse every day was never asked for."""
-    statuses = day_statuses(world.parts, [FIRST])
-
-    assert list(world.days) == [status.loss_date for status in statuses]
-    assert {None} == {status.state for status in statuses}
-
-
-def test_an_early_empty_day_is_told_as_such(world: World) -> None:
-    """Yesterday without rows may not be ready; the day before has had its time."""
-    world.simulator.script([{"empty": True, "times": None}])
-    world.load([FIRST])
-
-    *earlier, yesterday = day_statuses(world.parts, [FIRST])
-
-    assert "perhaps not ready yet: it is asked again" == yesterday.problem
-    assert {""} == {status.problem for status in earlier}
-
-
 def test_empty_days_are_asked_again_where_told_so(world: World) -> None:
     """With `only_missing` an empty day is done, unless it may not have been ready."""
     world.simulator.script([{"empty": True, "times": None}])
@@ -597,70 +534,6 @@ def test_empty_days_are_asked_again_where_told_so(world: World) -> None:
         for name, days in unfinished_days(world.parts).items()
         if name == SECOND
     }
-
-
-def test_missed_days(world: World) -> None:
-    """Missed is what the API forgot unasked, from each app's first answer on."""
-    world.load([FIRST], world.days[3:4])
-    world.load([SECOND], world.days[5:6])
-    world.load([FIRST], [date(2026, 2, 1)])  # forgotten: that makes none missed
-    world.later(days=6)
-
-    day = world.days[0] - timedelta(days=1)
-    assert {FIRST: (day - timedelta(days=1), day)} == missed_days(world.parts)
-
-
-def test_nothing_is_missed_before_the_first_load(world: World) -> None:
-    """Without a warehouse no app has had an answer."""
-    assert {} == missed_days(world.parts)
-
-
-def test_day_figures(world: World) -> None:
-    """A day's figures are those of all apps together, no loss counted twice."""
-    world.load(days=[DAY])
-    truth = [row for row in world.truth(days=[DAY]) if row[3] == "overall"]
-
-    assert {
-        "row_count": len(world.loaded()),
-        "ready_to_send_count": sum(r[-1] for r in truth if r[2] == "ready_to_send"),
-        "post_send_delivered_count": sum(
-            r[-1] for r in truth if r[2] == "post_send_delivered"
-        ),
-        "residual_count": sum(
-            row[-1] if row[3] == "overall" else -row[-1]
-            for row in world.truth(days=[DAY])
-        ),
-        "young_app_count": len(world.names),
-    } == day_figures(world.parts, DAY)
-    assert {0} == set(day_figures(world.parts, date(2020, 1, 1)).values())
-
-
-def test_checks_of_a_good_day(world: World) -> None:
-    """A day that the simulator tells passes every check."""
-    world.load(days=[DAY])
-    results = check_day(world.parts, DAY)
-
-    assert 11 == len(results)
-    assert [] == [r.statement.name for r in results if not r.is_passed]
-
-
-def test_checks_of_a_bad_day(world: World) -> None:
-    """A day with an app missing and an odd answer fails those checks, and says how."""
-    odd = a_body({"1": 1}, Novel=True).decode()
-    world.simulator.script(
-        [fault(world, FIRST, body=odd), fault(world, SECOND, error_code=90100)]
-    )
-    world.load(days=[DAY])
-    failed = {
-        r.statement.name: r for r in check_day(world.parts, DAY) if not r.is_passed
-    }
-
-    assert {"every_app_is_present": True, "answer_has_the_known_shape": False} == {
-        name: result.is_fatal for name, result in failed.items()
-    }
-    assert [(SECOND, "refused", 90100)] == [
-        row[:3] for row in failed["every_app_is_present"].bad_rows.rows
-    ]
 
 
 def test_probe(world: World) -> None:

@@ -182,6 +182,11 @@ class World:
             pacer.close()
 
 
+def fault(world: World, name: str | None = None, **rule: Any) -> dict[str, Any]:
+    """A rule of the script, for one app or for all."""
+    return rule if name is None else {"sdk_app_id": world.number_of(name), **rule}
+
+
 def secret_variable(app: SimulatedApp) -> str:
     """Name of the variable that holds an app's key."""
     return f"PUSHLOSS_SECRET_{app.name.upper()}"

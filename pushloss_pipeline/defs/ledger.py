@@ -18,17 +18,14 @@ from pushloss_pipeline.adapters.sql_files import Statement, read_statements
 from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.domain.verdict import State
 from pushloss_pipeline.domain.window import last_complete_day
-from pushloss_pipeline.reporting import WrittenReport, write_report
-from pushloss_pipeline.steps import (
+from pushloss_pipeline.overview import (
     CheckResult,
-    DayOutcome,
-    Listener,
-    Parts,
     check_day,
     day_figures,
     days_not_done,
-    publish,
 )
+from pushloss_pipeline.reporting import WrittenReport, write_report
+from pushloss_pipeline.steps import DayOutcome, Listener, Parts, publish
 
 RESPONSES = dg.AssetKey("push_loss_responses")
 LOSSES = dg.AssetKey("push_loss")

@@ -9,7 +9,8 @@ import dagster as dg
 
 from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.domain.window import askable_days, is_expired
-from pushloss_pipeline.steps import Parts, missed_days, unfinished_days
+from pushloss_pipeline.overview import missed_days, unfinished_days
+from pushloss_pipeline.steps import Parts
 
 LOAD_JOB = "daily_push_loss"
 REPLAY_JOB = "replay_push_loss"
