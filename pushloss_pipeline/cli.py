@@ -308,11 +308,12 @@ def check(app_names: AppNames = None) -> None:
 
         pushloss check
     """
-    from pushloss_pipeline.steps import probe
+    from pushloss_pipeline.steps import probe, require_same_days
 
     parts = _open()
     names = parts.settings.select(tuple(app_names or ()))
     parts.settings.own_codes()
+    require_same_days(parts)
     worst = DONE_EXIT
     for name in names:
         probed = probe(parts, name)
@@ -453,8 +454,8 @@ def _run_days(
         except KeyboardInterrupt:
             progress.stop()
             _complain(
-                f"interrupted; {_app_days(len(outcomes))} kept. Run it again with"
-                " --missing for the rest"
+                f"interrupted; {_app_days(len(outcomes))} kept. Run it again for the"
+                " rest" + ("" if missing else ", with --missing for what was never in")
             )
             raise typer.Exit(INTERRUPTED_EXIT) from None
         progress.update(bar, completed=len(days) * len(names))

@@ -66,7 +66,12 @@ def run_job(
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
-        return Finished(result.run_id, _problem(result))
+        try:
+            return Finished(result.run_id, _problem(result))
+        except KeyboardInterrupt:
+            # Not failed: somebody wanted it so, and nobody need be called.
+            instance.report_run_canceled(result.dagster_run, message="Ctrl-C")
+            raise
 
 
 def _problem(result: dg.ExecuteInProcessResult) -> str:
@@ -89,11 +94,17 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """
     try:
         settings.local_dir.mkdir(parents=True, exist_ok=True)
+        first = FileLock(settings.local_dir / "dagster.lock")
+        first.acquire()
     except OSError as problem:
-        raise StoreError(f"cannot keep Dagster's runs: {problem}") from None
+        raise StoreError(
+            f"cannot write to {settings.local_dir}: {problem.strerror}; run this as"
+            " the user that owns it"
+        ) from None
     with contextlib.ExitStack() as opened:
-        # The first to open an instance makes its store; two at once would collide.
-        with FileLock(settings.local_dir / "dagster.lock"):
+        # Who opens an instance first makes its store; two at once would collide.
+        with first:
+            first.release()  # acquired twice: the block holds it
             instance = opened.enter_context(_instance_of(settings, opened))
         yield instance
 

@@ -277,6 +277,8 @@ def read_settings(path: Path | None = None) -> Settings:
         raise ConfigurationError(f"{path} is not valid TOML: {problem}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is not UTF-8 text") from None
+    except OSError as problem:
+        raise ConfigurationError(f"cannot read {path}: {problem.strerror}") from None
     except ValidationError as problem:
         raise ConfigurationError(_in_words(path, problem)) from None
 

@@ -282,7 +282,10 @@ def probe(parts: Parts, name: str) -> Probe:
     (standing,) = judge_all(None, [replace(last, recorded_at=last.fetched_at)])
     outcome = outcome_of(name, day, standing, is_new_revision=False, calls=1)
     is_refused = standing.state is State.REFUSED and standing.error_code is not None
-    return Probe(name, outcome.problem, outcome.advice, is_refused)
+    advice = outcome.advice
+    if standing.state is State.FAILED:
+        advice = "check region or endpoint and this machine's network, then check again"
+    return Probe(name, outcome.problem, advice, is_refused)
 
 
 def days_to_ask(

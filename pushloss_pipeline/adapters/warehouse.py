@@ -215,7 +215,8 @@ class Warehouse:
     ) -> Published:
         record = lake.revisions()
         require_known_version(record.schema_version, "the record")
-        require_known_version(self.schema_version() or 1, self.path)
+        published_version = self.schema_version()
+        require_known_version(published_version or 1, self.path)
         self._prepare_work(_making(record))
         # Its end writes the checkpoint: the file is whole then, without a WAL.
         with _opened(self._work) as work:
@@ -226,7 +227,7 @@ class Warehouse:
             _apply(work, record, changed=changed, now=now)
             rows = _scalar(work, "select count(*) from push_loss")
             is_due = not _scalar(work, "select is_published from internal.publication")
-        is_due = is_due or not self.path.exists()
+        is_due = is_due or published_version is None
         if is_due:
             self._replace_published()
         return Published(changed, is_due, rows)

@@ -16,6 +16,7 @@ from pushloss_pipeline.defs.ledger import (
     Result,
     failure_of,
     report_metadata,
+    warehouse_metadata,
 )
 from pushloss_pipeline.defs.partitions import days_of
 from pushloss_pipeline.defs.resources import PushLoss
@@ -153,9 +154,7 @@ def warehouse(
         raise failure_of(problem) from None
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": published.push_loss_rows,
-            "changed app days": published.changed_days,
-            "file": dg.MetadataValue.path(pushloss.parts.warehouse.path),
+            **warehouse_metadata(pushloss.parts, published),
             "tables and views": dg.MetadataValue.md(_contents()),
         }
     )

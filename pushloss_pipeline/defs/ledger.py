@@ -15,8 +15,9 @@ from typing import Any
 import dagster as dg
 
 from pushloss_pipeline.adapters.sql_files import Statement, read_statements
+from pushloss_pipeline.adapters.warehouse import Published
 from pushloss_pipeline.domain.errors import PushLossError
-from pushloss_pipeline.domain.verdict import State
+from pushloss_pipeline.domain.verdict import DONE, State
 from pushloss_pipeline.domain.window import last_complete_day
 from pushloss_pipeline.overview import (
     CheckResult,
@@ -29,6 +30,7 @@ from pushloss_pipeline.steps import DayOutcome, Listener, Parts, publish
 
 RESPONSES = dg.AssetKey("push_loss_responses")
 LOSSES = dg.AssetKey("push_loss")
+WAREHOUSE = dg.AssetKey("warehouse")
 REPORT = dg.AssetKey("push_loss_report")
 NEWEST_DAY = dg.AssetKey("push_loss_newest_day")
 SAMPLE_ROWS = 10
@@ -109,10 +111,13 @@ class Ledger:
             yield self._overall_result(check)
 
     def _settle(self) -> None:
-        if LOSSES in self._assets:
-            publish(self.parts)
+        published = publish(self.parts) if LOSSES in self._assets else None
         self._find_left_out()
-        self._is_all_green = self._is_complete and all(map(self._is_green, self.days))
+        self._is_all_green = (
+            self._is_complete
+            and not self._bad_days()
+            and all(map(self._is_green, self.days))
+        )
         for day in filter(self._is_finished, self.days):
             self._check(day)
             if self._is_green(day):
@@ -122,7 +127,13 @@ class Ledger:
             else:
                 self._report_undone(day, "failed apps", self._outcomes[day])
         self._report_newest_day()
-        if LOSSES in self._assets and self._is_complete and not self._report_follows():
+        if published and not self._follows(WAREHOUSE):
+            self._context.log_event(
+                dg.AssetMaterialization(
+                    WAREHOUSE, metadata=warehouse_metadata(self.parts, published)
+                )
+            )
+        if published and self._is_complete and not self._follows(REPORT):
             self._write_report()
 
     def _find_left_out(self) -> None:
@@ -146,10 +157,10 @@ class Ledger:
             dg.AssetMaterialization(NEWEST_DAY, metadata={"day": newest.isoformat()})
         )
 
-    def _report_follows(self) -> bool:
-        """Whether a later step writes it: a day that is not green skips them all."""
+    def _follows(self, key: dg.AssetKey) -> bool:
+        """Whether a later step makes it: a day that is not green skips them all."""
         layer = self._context.job_def.asset_layer
-        return self._is_all_green and REPORT in layer.selected_asset_keys
+        return self._is_all_green and key in layer.selected_asset_keys
 
     def _write_report(self) -> None:
         try:
@@ -173,7 +184,9 @@ class Ledger:
         return self._is_finished(day) and all_done
 
     def _is_green(self, day: date) -> bool:
-        return self._is_good(day) and not self._left_out[day]
+        """All apps are in by the record, also those that could not be asked anew."""
+        is_in = all(outcome.state in DONE for outcome in self._outcomes[day])
+        return self._is_finished(day) and is_in and not self._left_out[day]
 
     def _bad_days(self) -> list[date]:
         return [day for day in self.days if not self._is_good(day)]
@@ -192,8 +205,10 @@ class Ledger:
         )
 
     def _report_green(self, day: date) -> None:
+        not_asked = [o for o in self._outcomes[day] if not o.is_done]
+        told = {"not asked anew": _told(not_asked)} if not_asked else {}
         for key in self._assets:
-            metadata = self._metadata(key, day)
+            metadata = {**self._metadata(key, day), **told}
             partition = day.isoformat()
             if self._is_all_green:
                 # Goes with the one event that the step's result makes of this day.
@@ -307,6 +322,15 @@ class Ledger:
             },
             allow_retries=False,
         )
+
+
+def warehouse_metadata(parts: Parts, published: Published) -> dict[str, Any]:
+    """What Dagster's UI shows of the published file."""
+    return {
+        "dagster/row_count": published.push_loss_rows,
+        "changed app days": published.changed_days,
+        "file": dg.MetadataValue.path(parts.warehouse.path),
+    }
 
 
 def report_metadata(written: WrittenReport) -> dict[str, Any]:

@@ -18,9 +18,9 @@ _BY_CODE = {
     90103: "identifier is not a user of this app; check it",
 }
 _BY_REACTION = {
-    Reaction.RETRY: "the API or the network is in trouble; ask with `load --missing`",
-    Reaction.RETRY_BRIEFLY: "read its text; ask with `load --missing`",
-    Reaction.SLOW_DOWN: "something else calls this API too; ask with `load --missing`",
+    Reaction.RETRY: "the API or the network is in trouble",
+    Reaction.RETRY_BRIEFLY: "read its text",
+    Reaction.SLOW_DOWN: "something else calls this API too",
     Reaction.STOP_UNTIL_TOMORROW: "the daily cap is used up; ask again tomorrow",
     Reaction.SIGN_ANEW: "check the secret key, sdk_app_id and this machine's clock",
     Reaction.SIGN_ANEW_LATER: "check the secret key: too many bad signatures were sent",
@@ -29,6 +29,9 @@ _BY_REACTION = {
     Reaction.PERMISSION: "someone must act in the console: IP list, plan, Push service",
     Reaction.UNKNOWN: "look the code up in the vendor's list of error codes",
 }
+
+
+_MAY_PASS = frozenset({Reaction.RETRY, Reaction.RETRY_BRIEFLY, Reaction.SLOW_DOWN})
 
 
 def what_to_do(
@@ -48,8 +51,10 @@ def what_to_do(
             return "nothing can bring it back"
     if state in DONE:
         return ""
-    if not error_code:
-        if state is State.REFUSED:
-            return "the answer is kept as received; report it to the vendor"
-        return _BY_REACTION[Reaction.RETRY]
-    return _BY_CODE.get(error_code) or _BY_REACTION[reaction_to(200, error_code)]
+    if not error_code and state is State.REFUSED:
+        return "the answer is kept as received; report it to the vendor"
+    reaction = reaction_to(200, error_code) if error_code else Reaction.RETRY
+    advice = _BY_CODE.get(error_code or 0) or _BY_REACTION[reaction]
+    if reaction in _MAY_PASS:
+        return f"{advice}; ask again: `pushloss load {day} {day} --app {app}`"
+    return advice

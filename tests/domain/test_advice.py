@@ -66,4 +66,4 @@ def test_own_advice(error_code: int, word: str) -> None:
 def test_unreadable() -> None:
     """An answer that nobody can read is for the vendor."""
     assert "report it to the vendor" in advice(State.REFUSED)
-    assert "load --missing" in advice(State.FAILED)
+    assert "`pushloss load 2026-03-11 2026-03-11 --app shop`" in advice(State.FAILED)
