@@ -8,24 +8,30 @@ kill, and done twice it does nothing the second time.
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 from pushloss_pipeline.adapters.comparison import differences
-from pushloss_pipeline.adapters.delta import DataFile, StoredTable
+from pushloss_pipeline.adapters.delta import LONG_AGO, Ailment, DataFile, StoredTable
 from pushloss_pipeline.domain.errors import PushLossError, StoreError
 from pushloss_pipeline.domain.model import Answer, AppDay
-from pushloss_pipeline.domain.tables import PUSH_LOSS_RESPONSES, SCHEMA_VERSION
+from pushloss_pipeline.domain.tables import PUSH_LOSS_REVISIONS, SCHEMA_VERSION
 from pushloss_pipeline.domain.verdict import Standing, judge_all, missing_entries
 from pushloss_pipeline.domain.window import askable_days
+from pushloss_pipeline.domain.words import counted
 from pushloss_pipeline.steps import REPLAY_DAYS, Parts, publish, require_same_days
 
 NAMED = 10
 """Things of one kind that are told one by one."""
 ROUNDS = 3
 """How often the file is published and compared while loads go on."""
+LOAD_PAUSE = timedelta(hours=1)
+"""A load that has not published what it wrote so long ago has ended badly."""
 SPARE_BYTES = 1_000_000_000
 """Room on the disk beside that for another copy of the published file."""
 STALE_SECONDS = 3600
 """A page that is being written for longer will never be."""
+
+Ailing = tuple[DataFile, Ailment]
 
 OnProgress = Callable[[str, int, int], None]
 """What is looked at, how much of it is done, and of how much."""
@@ -95,6 +101,8 @@ class _Doctor:
         self._lake = parts.lake
         self._repair = repair
         self._on_progress = on_progress
+        self._has_lost_entries = False
+        """Of judged answers; without it, entries that are missing were never made."""
 
     def log_of(self, table: StoredTable) -> Callable[[str], Finding]:
         """Torn, empty and missing entries and checkpoints."""
@@ -107,7 +115,8 @@ class _Doctor:
             if not faults:
                 return Finding(looked_at)
             wrong = _named([fault.in_words for fault in faults])
-            if not self._repair:
+            self._has_lost_entries |= table.name == PUSH_LOSS_REVISIONS.name
+            if not self._repair or self._newer():
                 return Finding(looked_at, wrong=wrong, is_mended=False)
             with self._lake.writing():
                 table.mend_log(table.log_faults())
@@ -124,17 +133,10 @@ class _Doctor:
 
     def schema_version(self, looked_at: str) -> Finding:
         """Older tables are upgraded; newer ones need a newer package."""
-        found = [
-            (table.name, table.snapshot().schema_version)
-            for table in self._lake.tables
-            if table.is_there()
-        ]
-        published = self._parts.warehouse.schema_version()
-        if published is not None:
-            found.append((self._parts.warehouse.path.name, published))
+        found = self._versions()
         told = "".join(f"{name} {version}, " for name, version in found)
         told += f"this package {SCHEMA_VERSION}"
-        if newer := [name for name, version in found if version > SCHEMA_VERSION]:
+        if newer := self._newer():
             self._repair = False
             return Finding(
                 looked_at,
@@ -150,6 +152,17 @@ class _Doctor:
             return Finding(looked_at, told, done=(f"upgraded: {', '.join(older)}",))
         return Finding(looked_at, told)
 
+    def _versions(self) -> list[tuple[str, int]]:
+        """Of all that can be opened, nothing mended."""
+        warehouse = self._parts.warehouse
+        versions = [(table.name, table.told_version()) for table in self._lake.tables]
+        versions.append((warehouse.path.name, warehouse.schema_version()))
+        return [(name, version) for name, version in versions if version is not None]
+
+    def _newer(self) -> list[str]:
+        """What a newer package has made."""
+        return [name for name, version in self._versions() if version > SCHEMA_VERSION]
+
     def zone(self, looked_at: str) -> Finding:
         """The configured zone cuts days as they were asked for."""
         require_same_days(self._parts)
@@ -159,39 +172,53 @@ class _Doctor:
         """Every file that the log names is there and can be read to its end."""
 
         def look(looked_at: str) -> Finding:
+            is_record = table.name == PUSH_LOSS_REVISIONS.name
             if not table.is_there():
+                self._has_lost_entries |= is_record
                 return Finding(looked_at, "there is none yet")
             snapshot = table.snapshot()
-            ailing: list[tuple[DataFile, str]] = []
+            ailing: list[Ailing] = []
             for done, file in enumerate(snapshot.files, 1):
-                if what := snapshot.what_ails(file):
-                    ailing.append((file, what))
+                if ailment := snapshot.what_ails(file):
+                    ailing.append((file, ailment))
                 self._on_progress(looked_at, done, len(snapshot.files))
-            if not ailing:
-                size = sum(file.size_bytes for file in snapshot.files)
-                told = f"{len(snapshot.files)} files, {size / 1e6:,.1f} MB"
-                return Finding(looked_at, told)
-            return self._with_ailing(looked_at, table, ailing)
+            size = sum(file.size_bytes for file in snapshot.files)
+            told = f"{len(snapshot.files)} files, {size / 1e6:,.1f} MB"
+            if ailing and self._repair and table.is_local:
+                return self._without_broken(looked_at, told, table, ailing)
+            self._has_lost_entries |= is_record and bool(ailing)
+            is_remote = bool(ailing) and not table.is_local
+            advice = ("restore these objects of the store",) if is_remote else ()
+            return Finding(
+                looked_at,
+                "" if ailing else told,
+                wrong=_in_words(ailing),
+                advice=advice,
+                is_mended=not ailing,
+            )
 
         return look
 
-    def _with_ailing(
-        self, looked_at: str, table: StoredTable, ailing: list[tuple[DataFile, str]]
+    def _without_broken(
+        self, looked_at: str, told: str, table: StoredTable, ailing: list[Ailing]
     ) -> Finding:
-        wrong = _named([f"{file.path} {what}" for file, what in ailing])
-        if not table.is_local:
-            told = ("restore these objects of the store",)
-            return Finding(looked_at, wrong=wrong, advice=told, is_mended=False)
-        if not self._repair:
-            return Finding(looked_at, wrong=wrong, is_mended=False)
+        """Take out what is still lost or broken when it is looked at again."""
         with self._lake.writing():
-            table.drop(file for file, _ in ailing)
+            ailing = table.snapshot().still_ailing(file for file, _ in ailing)
+            broken = [file for file, ailment in ailing if ailment.is_lasting]
+            if broken:
+                table.drop(broken)
+        wrong = _in_words(ailing)
+        if not broken:
+            return Finding(looked_at, told, wrong=wrong, is_mended=not wrong)
+        is_all = len(broken) == len(ailing)
         done = "taken out of the table, what is left of them kept as .broken"
-        if table.name != PUSH_LOSS_RESPONSES.name:
+        if table.name == PUSH_LOSS_REVISIONS.name:
+            self._has_lost_entries = True
             done += "; their rows are derived anew from the answers"
-            return Finding(looked_at, wrong=wrong, done=(done,))
-        first = min(file.first_day for file, _ in ailing)
-        last = max(file.last_day for file, _ in ailing)
+            return Finding(looked_at, wrong=wrong, done=(done,), is_mended=is_all)
+        first = min(file.first_day for file in broken)
+        last = max(file.last_day for file in broken)
         advice = f"answers of days from {first} to {last} are lost: put the files back"
         advice += " from a backup of the data folder, or load again what can be asked"
         return Finding(
@@ -216,12 +243,16 @@ class _Doctor:
 
     def _chunk(self, app_days: Sequence[AppDay]) -> "_Derived":
         if not self._repair:
-            return _derived(self._parts, app_days)
+            return self._derived(app_days)
         with self._lake.writing():
-            derived = _derived(self._parts, app_days)
+            derived = self._derived(app_days)
             self._lake.append_entries(derived.missing)
             self._lake.restate(derived.unsound, now=self._parts.clock())
         return derived
+
+    def _derived(self, app_days: Sequence[AppDay]) -> "_Derived":
+        judges_all = self._has_lost_entries
+        return _derived(self._parts, app_days, judges_all=judges_all)
 
     def _summed_up(
         self, looked_at: str, count: int, results: Sequence["_Derived"]
@@ -240,6 +271,9 @@ class _Doctor:
         if lost:
             told += f"; {len(lost)} whose answers are lost, their rows stand: "
             told += ", ".join(_named([self._day(key) for key in lost]))
+        if unjudged := [day for each in results for day in each.unjudged]:
+            told += f"; {counted(len(unjudged), 'answer')} stored and not judged yet: "
+            told += f"pushloss replay {min(unjudged)} {max(unjudged)} judges them"
         wrong = (
             *(f"missing: {text}" for text in _named(missing)),
             *(f"rows differ from the marker: {text}" for text in _named(unsound)),
@@ -279,26 +313,48 @@ class _Doctor:
         wrong = self._compared(looked_at)
         if not wrong:
             return Finding(looked_at, "row for row the same")
-        if not self._repair:
-            return Finding(looked_at, wrong=wrong, is_mended=False)
-        if not self._publish_and_compare(looked_at):
-            done = "brought up to date, and compared again"
-            return Finding(looked_at, wrong=wrong, done=(done,))
-        self._parts.warehouse.forget_work()
-        if left := self._publish_and_compare(looked_at):
-            return Finding(looked_at, wrong=left, is_mended=False)
+        try:
+            if not self._repair:
+                wrong = self._differences(looked_at, publishing=False)
+                return Finding(looked_at, wrong=wrong, is_mended=not wrong)
+            if not self._differences(looked_at, publishing=True):
+                done = "brought up to date, and compared again"
+                return Finding(looked_at, wrong=wrong, done=(done,))
+            self._parts.warehouse.forget_work()
+            if left := self._differences(looked_at, publishing=True):
+                return Finding(looked_at, wrong=left, is_mended=False)
+        except _LoadGoesOn:
+            return Finding(looked_at, "not compared: a load is running")
         return Finding(looked_at, wrong=wrong, done=("built anew, compared again",))
 
-    def _publish_and_compare(self, looked_at: str) -> tuple[str, ...]:
-        """Differences that are left, however many loads go on."""
-        wrong: tuple[str, ...] = ()
+    def _differences(self, looked_at: str, *, publishing: bool) -> tuple[str, ...]:
+        """What differs while the record stands still.
+
+        Raises _LoadGoesOn where it never does, or is still to be published.
+        """
         for _ in range(ROUNDS):
-            publish(self._parts)
             before = self._lake.revisions().version
+            if publishing:
+                publish(self._parts)
             wrong = self._compared(looked_at)
-            if not wrong or before == self._lake.revisions().version:
-                break
-        return wrong
+            is_still = before == self._lake.revisions().version
+            if not wrong or (is_still and (publishing or not self._is_behind())):
+                return wrong
+        raise _LoadGoesOn
+
+    def _is_behind(self) -> bool:
+        """Whether a load has just written what the file does not hold yet."""
+        try:
+            known = self._parts.warehouse.query("select path from internal.taken_files")
+        except PushLossError:
+            return False  # missing or broken: that is told by comparing
+        taken = {path for (path,) in known.rows}
+        since = self._parts.clock() - LOAD_PAUSE
+        return any(
+            file.path not in taken and file.may_be_after(since)
+            for file in self._lake.revisions().files
+            if not file.has_losses_only
+        )
 
     def _compared(self, looked_at: str) -> tuple[str, ...]:
         path = self._parts.warehouse.path
@@ -355,6 +411,10 @@ class _Doctor:
         )
 
 
+class _LoadGoesOn(Exception):
+    """The record moves on: it cannot be compared now."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Derived:
     """What the answers of some days say against what is recorded of them."""
@@ -367,18 +427,26 @@ class _Derived:
     """The same where no answer gives the rows that the marker tells of."""
     without_answers: list[AppDay]
     """Days whose answers, as they are stored, no longer make them what they are."""
+    unjudged: list[date]
+    """The day of each answer that was stored and is still to be judged."""
 
 
-def _derived(parts: Parts, app_days: Sequence[AppDay]) -> _Derived:
-    answers = parts.lake.answers(app_days)
+def _derived(parts: Parts, app_days: Sequence[AppDay], *, judges_all: bool) -> _Derived:
+    # In this order: beside a load there may be answers without entries, which are
+    # not judged yet, but no entries without answers, which would be lost.
     recorded = parts.lake.entries(app_days)
+    answers = parts.lake.answers(app_days)
     now = parts.clock()
-    found = _Derived([], [], [], [])
+    found = _Derived([], [], [], [], [])
     folds: dict[AppDay, list[Standing]] = {}
     for key in app_days:
         known, told = recorded.get(key, []), answers.get(key, [])
+        has_lost_answers = _has_lost_answers(known, told)
+        if not (judges_all or has_lost_answers):
+            told, later = _judged(known, told)
+            found.unjudged.extend(answer.loss_date for answer in later)
         folds[key] = fold = judge_all(None, told)
-        if _has_lost_answers(known, told):
+        if has_lost_answers:
             # Older answers must not undo what a lost one has said.
             if not fold or not _ends_alike(fold[-1], known[-1]):
                 found.without_answers.append(key)
@@ -397,6 +465,17 @@ def _derived(parts: Parts, app_days: Sequence[AppDay]) -> _Derived:
         else:
             found.beyond_repair.append(entry)
     return found
+
+
+def _judged(
+    recorded: Sequence[Standing], answers: Sequence[Answer]
+) -> tuple[list[Answer], list[Answer]]:
+    """Answers up to the last entry, and those after it that would change the day."""
+    last = recorded[-1] if recorded else None
+    until = max((entry.recorded_at for entry in recorded), default=LONG_AGO)
+    judged = [a for a in answers if a.recorded_at and a.recorded_at <= until]
+    later = answers[len(judged) :]
+    return judged, list(later) if judge_all(last, later) else []
 
 
 def _has_lost_answers(
@@ -429,6 +508,10 @@ def _lost_between(
             return []
     last = max(known, default=0)
     return [e for e in revisions if e.sequence < last and e.sequence not in known]
+
+
+def _in_words(ailing: Sequence[Ailing]) -> tuple[str, ...]:
+    return _named([f"{file.path} {ailment.what}" for file, ailment in ailing])
 
 
 def _named(texts: Sequence[str]) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """Each fault is planted for real, told by its name, and mended."""
 
 import os
+import resource
 import shutil
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from deltalake import DeltaTable
 
 from pushloss_pipeline.adapters.delta import VERSION_KEY
 from pushloss_pipeline.domain.tables import LAKE_TABLES
-from pushloss_pipeline.steps import accept_day, publish
+from pushloss_pipeline.steps import Parts, accept_day, load_days, publish, replay_days
 from pushloss_pipeline.upkeep import Finding, examine, tidy
 from tests.builders import a_body
 from tests.world import THREE_APPS, World, a_world, secret_variable
@@ -203,6 +205,33 @@ def test_only_looking_changes_nothing(loaded: World) -> None:
     assert before == {p: p.read_bytes() for p in loaded.data.rglob("*") if p.is_file()}
 
 
+@pytest.mark.parametrize("repair", [False, True])
+def test_a_file_that_the_system_could_not_read(loaded: World, repair: bool) -> None:
+    """Nothing is taken out of a table because the process had no handle left."""
+    before = {p: p.read_bytes() for p in loaded.data.rglob("*") if p.is_file()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def run_out_of_handles(what: str, done: int, total: int) -> None:
+        if what == f"files of {RESPONSES}" and done == 1:
+            free = os.open(os.devnull, os.O_RDONLY)
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        else:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    try:
+        findings = list(
+            examine(loaded.parts, repair=repair, on_progress=run_out_of_handles)
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    wrong = [text for finding in findings for text in finding.wrong]
+    assert repair == all(finding.is_mended for finding in findings)
+    assert ([] if repair else [True]) == ["Too many open files" in w for w in wrong]
+    assert before == {p: p.read_bytes() for p in loaded.data.rglob("*") if p.is_file()}
+
+
 def flip(path: Path) -> None:
     """Turn some bytes of the first column around."""
     content = bytearray(path.read_bytes())
@@ -335,6 +364,90 @@ def test_lost_answers_that_nobody_can_ask_for(loaded: World) -> None:
     assert published == loaded.everything(without=["push_loss_days"])
 
 
+def finding_on(looked_at: str, parts: Parts, *, repair: bool) -> Finding:
+    """What an examination tells of one thing."""
+    found = examine(parts, repair=repair)
+    return next(finding for finding in found if finding.looked_at == looked_at)
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_answers_that_were_only_stored(loaded: World, repair: bool) -> None:
+    """Who stores answers without judging them is told how to, and nothing is done."""
+    published = loaded.everything()
+    days = [DAY - timedelta(days=1), DAY]
+    loaded.simulator.script(
+        [{"sdk_app_id": loaded.number_of(SECOND), "body": a_body({"1": 9}).decode()}]
+    )
+    load_days(loaded.parts, [SECOND], [DAY], build=False)
+    load_days(loaded.parts, [THIRD], days, build=False)
+    looked_at = "days against their answers"
+
+    told = finding_on(looked_at, loaded.parts, repair=repair)
+
+    advice = f"pushloss replay {days[0]} {DAY} judges them"
+    in_words = f"8 app days; 3 answers stored and not judged yet: {advice}"
+    assert Finding(looked_at, in_words) == told
+    assert [] == examined(loaded, repair=repair)
+    assert published == loaded.everything()
+    replay_days(loaded.parts, [SECOND, THIRD], days)
+    told = finding_on(looked_at, loaded.parts, repair=repair)
+    assert Finding(looked_at, "8 app days") == told
+
+
+PUBLISHED = "published file against the record"
+
+
+def test_only_looking_beside_a_load(loaded: World) -> None:
+    """What a load has not published yet is no fault, unless it ended long ago."""
+    load_days(loaded.parts, [THIRD], [DAY])
+
+    told = finding_on(PUBLISHED, loaded.parts, repair=False)
+    loaded.later(hours=2)
+    later = finding_on(PUBLISHED, loaded.parts, repair=False)
+
+    assert Finding(PUBLISHED, "not compared: a load is running") == told
+    assert later.wrong and not later.is_mended
+
+
+def parts_beside_a_load(world: World, days: Sequence[date]) -> Parts:
+    """Parts with a load beside: it writes one more day after each publishing."""
+    path, left = world.data / "warehouse.duckdb", list(days)
+    known = path.stat().st_ino
+
+    def clock() -> datetime:
+        nonlocal known
+        if known != path.stat().st_ino and left:
+            known = path.stat().st_ino
+            load_days(world.parts, [THIRD], [left.pop()])
+        return world.parts.clock()
+
+    return replace(world.parts, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("count", "told", "done"),
+    [
+        (1, "", ("brought up to date, and compared again",)),
+        (5, "not compared: a load is running", ()),
+    ],
+)
+def test_mending_beside_a_load(
+    loaded: World, count: int, told: str, done: tuple[str, ...]
+) -> None:
+    """What is written after publishing is no difference: nothing is built anew."""
+    load_days(loaded.parts, [THIRD], [DAY])
+    work = loaded.data / "work.duckdb"
+    made = work.stat().st_ino
+    days = [DAY - timedelta(days=age) for age in range(1, count + 1)]
+
+    found = finding_on(PUBLISHED, parts_beside_a_load(loaded, days), repair=True)
+
+    assert (told, done, True) == (found.told, found.done, found.is_mended)
+    assert made == work.stat().st_ino
+    publish(loaded.parts)
+    assert [] == examined(loaded)
+
+
 EDITS = {
     "another count": "update push_loss set err_count = err_count + 1",
     "a row less": "delete from push_loss_history where revision = 1",
@@ -423,6 +536,26 @@ def test_a_newer_record(loaded: World) -> None:
 
     assert ["schema version", "leftovers"] == [finding.looked_at for finding in told]
     assert not any(finding.is_mended for finding in told)
+
+
+@pytest.mark.parametrize("breaking", LOG_FAULTS[1:], ids=lambda f: f.__name__)
+def test_the_log_of_a_newer_record(
+    loaded: World, breaking: Callable[[World, str], None]
+) -> None:
+    """Neither is a log mended that a newer package may have written."""
+    DeltaTable(str(loaded.data / "lake" / REVISIONS)).alter.set_table_properties(
+        {VERSION_KEY: "3"}, raise_if_not_exists=False
+    )
+    breaking(loaded, RESPONSES)
+    folder = log(loaded, RESPONSES)[0].parent
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.suffix}
+
+    told = examined(loaded)
+
+    assert [f"log of {RESPONSES}", "schema version"] == [f.looked_at for f in told[:2]]
+    assert not any(finding.done for finding in told)
+    after = {path: path.read_bytes() for path in before if path.exists()}
+    assert before == after
 
 
 def test_thorough_tidying(loaded: World) -> None:

@@ -124,6 +124,15 @@ class DataFile:
         return self.last_recorded_at + STATISTICS_STEP > moment
 
 
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """Why a file cannot be read to its end."""
+
+    what: str
+    is_lasting: bool = True
+    """The file is lost or broken; False: the system could not read it now."""
+
+
 class Snapshot:
     """One version of a table: what is committed later does not show in it."""
 
@@ -173,22 +182,32 @@ class Snapshot:
             )
         return rows
 
-    def what_ails(self, file: DataFile) -> str | None:
+    def what_ails(self, file: DataFile) -> Ailment | None:
         """Why one of its files cannot be read to its end; None where it can."""
         try:
             info = self._filesystem.get_file_info(file.path)
             if info.type is pafs.FileType.NotFound:
-                return "is missing"
+                return Ailment("is missing")
             if info.size != file.size_bytes:
-                return f"has {info.size} bytes in place of {file.size_bytes}"
+                return Ailment(f"has {info.size} bytes in place of {file.size_bytes}")
             with self._filesystem.open_input_file(file.path) as source:
                 batches = pq.ParquetFile(source).iter_batches()
                 rows = sum(batch.num_rows for batch in batches)
-        except (OSError, pa.ArrowException) as problem:
-            return f"cannot be read: {str(problem).splitlines()[0]}"
+        except (OSError, MemoryError) as problem:
+            # Arrow tells of broken content by an OSError, too: one without a number.
+            is_broken = isinstance(problem, OSError) and problem.errno is None
+            return _unreadable(problem, is_lasting=is_broken)
+        except (ValueError, pa.ArrowException) as problem:
+            return _unreadable(problem, is_lasting=True)
         if file.row_count not in (None, rows):
-            return f"has {rows} rows in place of {file.row_count}"
+            return Ailment(f"has {rows} rows in place of {file.row_count}")
         return None
+
+    def still_ailing(self, files: Iterable[DataFile]) -> list[tuple[DataFile, Ailment]]:
+        """Those of these files, as far as they are part of this version, that ail."""
+        paths = {file.path for file in files}
+        looked_at = [file for file in self.files if file.path in paths]
+        return [(f, ailment) for f in looked_at if (ailment := self.what_ails(f))]
 
 
 class StoredTable:
@@ -258,36 +277,39 @@ class StoredTable:
             return False
         return True
 
-    def merge(
-        self, partitions: Sequence[Mapping[str, str]], *, shorten_log: bool = False
-    ) -> None:
-        """Make one file of each partition's small ones; later, these are removed.
+    def merge(self, partition: Mapping[str, str]) -> None:
+        """Make one file of a partition's small ones; `sweep` removes these later."""
+        with self._tidied() as table:
+            table.optimize.compact(
+                partition_filters=[(k, "=", v) for k, v in partition.items()],
+                max_concurrent_tasks=2,
+                writer_properties=self._writer,
+            )
 
-        With `shorten_log` what was removed before goes now, and so do the log's
-        entries of more than a week ago.
-        """
+    def sweep(self, *, shorten_log: bool) -> None:
+        """Remove files that were merged a week ago; the log's old entries, too."""
+        with self._tidied() as table:
+            table.vacuum(retention_hours=REMOVED_KEPT_HOURS, dry_run=False)
+            if shorten_log:
+                table.create_checkpoint()
+        if shorten_log:
+            with _told_as_store_error(f"write the record {self._folder}"):
+                # what it takes away, the checkpoint holds: that is on the disk now
+                self._force(table.version())
+                table.cleanup_metadata()
+
+    @contextmanager
+    def _tidied(self) -> Iterator[DeltaTable]:
+        """The table to be tidied; what was committed is on the disk afterwards."""
         table = self._open_to_write()
         before = table.version()
         try:
-            for partition in partitions:
-                table.optimize.compact(
-                    partition_filters=[(k, "=", v) for k, v in partition.items()],
-                    max_concurrent_tasks=2,
-                    writer_properties=self._writer,
-                )
-            if partitions or shorten_log:
-                table.vacuum(retention_hours=REMOVED_KEPT_HOURS, dry_run=False)
-            if shorten_log:
-                table.create_checkpoint()
+            yield table
         except DeltaError as problem:
             # Another machine got there first; the next time will do.
             _log.warning("record not tidied table=%s: %s", self.name, problem)
         with _told_as_store_error(f"write the record {self._folder}"):
             self._force_since(table, before)
-            if shorten_log:
-                # what it takes away, the checkpoint holds: that is on the disk now
-                self._force(table.version())
-                table.cleanup_metadata()
 
     def log_faults(self) -> list[LogFault]:
         """What is wrong with the log; nothing is told of one in an object store."""
@@ -311,6 +333,14 @@ class StoredTable:
                     path.rename(path.with_name(f"{path.name}.broken"))
             table.repair()
             self._force_since(table, before)
+
+    def told_version(self) -> int | None:
+        """Its schema version, nothing mended; None where it cannot be opened."""
+        try:
+            return _schema_version(DeltaTable(self._uri()))
+        except (DeltaError, OSError) as problem:
+            _log.info("version of table %s is not known: %s", self.name, problem)
+            return None
 
     def _open_to_write(self) -> DeltaTable:
         table = self._open()
@@ -416,6 +446,11 @@ def _commit(
             max_commit_retries=50, app_transactions=[transaction]
         ),
     )
+
+
+def _unreadable(problem: Exception, *, is_lasting: bool) -> Ailment:
+    reason = str(problem).partition("\n")[0] or type(problem).__name__
+    return Ailment(f"cannot be read: {reason}", is_lasting)
 
 
 def _schema_version(table: DeltaTable) -> int:

@@ -22,7 +22,7 @@ from pushloss_pipeline.adapters.disk import force_to_disk
 from pushloss_pipeline.domain.errors import StoreError
 
 LOCK_SECONDS = 300.0
-"""A writer holds its turn for well under a second; longer means it hangs."""
+"""A writer holds its turn for seconds, also one that tidies; longer means it hangs."""
 
 _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")

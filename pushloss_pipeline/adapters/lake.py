@@ -6,13 +6,14 @@ folder take turns (`Lake.writing`), which makes the order of the record the
 order in which answers are judged.
 """
 
+import time
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ MANY_FILES_OF_THE_PAST = 10
 """The same where the partition's month is over: hardly any will be added."""
 SMALL_BYTES = 50_000_000
 """A file below this is worth merging."""
+OTHERS_TURN_SECONDS = 0.1
+"""Between two merges: whoever waits for its turn looks twice as often."""
 
 WINDOW_MONTHS = 12
 """Months in which one file each is asked how days were cut: both halves of a year."""
@@ -269,29 +272,33 @@ class Lake:
         Rows stay as they are. A merged file is removed once no reader can still
         hold it.
         """
-        crowded = {
-            table: _crowded_partitions(table.snapshot().files, today)
-            for table in self.tables
-        }
-        if not any(crowded.values()):
-            return 0
-        with self.writing():
-            for table, partitions in crowded.items():
-                table.merge(partitions)
-        return sum(map(len, crowded.values()))
+        return self._merge(partial(_crowded_partitions, today=today))
 
     def tidy_thoroughly(self) -> int:
         """Merge whatever can be merged, and shorten the logs; rows stay as they are.
 
         How many partitions were merged.
         """
+        return self._merge(_mergeable_partitions, shorten_logs=True)
+
+    def _merge(
+        self,
+        choose: Callable[[Iterable[DataFile]], list[Mapping[str, str]]],
+        *,
+        shorten_logs: bool = False,
+    ) -> int:
+        """One turn for each partition: no load waits for the merging of all."""
         merged = 0
-        with self.writing():
-            for table in self.tables:
-                counts = _small_files(table.snapshot().files)
-                partitions = [dict(key) for key, count in counts.items() if count > 1]
-                table.merge(partitions, shorten_log=True)
-                merged += len(partitions)
+        for table in self.tables:
+            partitions = choose(table.snapshot().files)
+            for partition in partitions:
+                with self.writing():
+                    table.merge(partition)
+                time.sleep(OTHERS_TURN_SECONDS)
+            if partitions or shorten_logs:
+                with self.writing():
+                    table.sweep(shorten_log=shorten_logs)
+            merged += len(partitions)
         return merged
 
     def _newest_recorded_at(self) -> datetime:
@@ -329,6 +336,10 @@ def _crowded_partitions(
         if count >= MANY_FILES
         or (count >= MANY_FILES_OF_THE_PAST and dict(partition)["month"] <= newest_past)
     ]
+
+
+def _mergeable_partitions(files: Iterable[DataFile]) -> list[Mapping[str, str]]:
+    return [dict(key) for key, count in _small_files(files).items() if count > 1]
 
 
 def _small_files(

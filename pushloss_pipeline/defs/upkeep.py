@@ -10,18 +10,16 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from pushloss_pipeline.defs.ledger import LOSSES, RESPONSES
 from pushloss_pipeline.defs.resources import PushLoss
+from pushloss_pipeline.defs.runs import MAINTENANCE_JOB, is_ours
 from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.settings import Settings
 from pushloss_pipeline.upkeep import Finding, examine, tidy
 
-MAINTENANCE_JOB = "weekly_maintenance"
 SUNDAY_AT_FOUR = "0 4 * * 0"
 RUNS_KEPT = timedelta(days=90)
 """How long Dagster keeps what only a person who looks into a run would miss."""
 AT_ONCE = 500
 """Events that are looked up by one query."""
-
-_ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 @dg.op(description="Merges small files, then looks at everything and mends it.")
@@ -75,33 +73,35 @@ def weekly_schedule(settings: Settings) -> dg.ScheduleDefinition:
 
 
 def forget_old_runs(instance: dg.DagsterInstance, *, now: datetime) -> int:
-    """Delete old runs that no day's colour hangs on; how many.
+    """Delete old runs of ours that no day's colour hangs on; how many.
 
-    Each daily run is the last one that loaded some day: deleted, that day would no
-    longer be green. Of these only the log of steps goes, which is half of what a
-    run takes; the events of assets and checks are kept elsewhere, and stay.
+    Each daily run is the last green one of some day, or a later red one: deleted,
+    that day would lose its colour. Of these only the log of steps goes, which is half
+    of what a run takes; the events of assets and checks are kept elsewhere, and stay.
     """
-    needed = _runs_of_green_days(instance)
+    needed = _runs_of_coloured_days(instance)
     forgotten = 0
     old = dg.RunsFilter(created_before=now - RUNS_KEPT)
     for record in instance.get_run_records(filters=old):
         run = record.dagster_run
-        if not run.is_finished:
+        if not (run.is_finished and is_ours(run)):
             continue
         instance.compute_log_manager.delete_logs(prefix=[run.run_id])
-        is_spent = run.status in _ENDED_BADLY or run.job_name == MAINTENANCE_JOB
-        if is_spent and run.run_id not in needed:
+        if run.run_id not in needed:
             instance.delete_run(run.run_id)
             forgotten += 1
         _delete_log_of_steps(instance, run.run_id)
     return forgotten
 
 
-def _runs_of_green_days(instance: dg.DagsterInstance) -> set[str]:
-    """Runs that hold the newest materialization of any day."""
+def _runs_of_coloured_days(instance: dg.DagsterInstance) -> set[str]:
+    """Runs that hold any day's newest materialization, or a newer failed attempt."""
     found: set[str] = set()
+    events = instance.event_log_storage
     for asset in (RESPONSES, LOSSES):
-        newest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        attempts = events.get_latest_asset_partition_materialization_attempts_without_materializations  # noqa: E501
+        found.update(run_id for run_id, _ in attempts(asset).values())
+        newest = events.get_latest_storage_id_by_partition(
             asset, dg.DagsterEventType.ASSET_MATERIALIZATION
         )
         ids = sorted(newest.values())

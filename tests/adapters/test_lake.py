@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -615,6 +616,33 @@ def test_tidy(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert before == [sorted_rows(tmp_path, table.name) for table in LAKE_TABLES]
     assert (answers, entries) == (lake.answers([SHOP_DAY]), lake.entries([SHOP_DAY]))
     assert 0 == lake.tidy(today=DAY)
+
+
+def test_writers_have_their_turn_while_all_is_tidied(
+    lake: Lake, tmp_path: Path
+) -> None:
+    """Whoever has something to record waits for one merge, not for all of them."""
+    for number in range(24):
+        day = date(2025, 1 + number % 12, 1)
+        append(lake, an_answer(number, loss_date=day), now=START)
+    tidying = threading.Thread(target=a_lake(tmp_path).tidy_thoroughly)
+
+    tidying.start()
+    while "OPTIMIZE" not in operations(tmp_path):
+        time.sleep(0.001)
+    append(lake, an_answer(99), now=START)
+    tidying.join()
+
+    done = operations(tmp_path)
+    assert 12 == done.count("OPTIMIZE")
+    assert "WRITE" in done[done.index("OPTIMIZE") :]
+    assert done[::-1].index("OPTIMIZE") < done[::-1].index("WRITE")
+
+
+def operations(folder: Path) -> list[str]:
+    """What was done to the table of answers, oldest first."""
+    history = delta(folder, "push_loss_responses").history()
+    return [entry["operation"] for entry in reversed(history)]
 
 
 def test_recorded_at_rises_after_tidying(

@@ -99,35 +99,62 @@ def test_another_zone_fails_a_load_in_words(
     assert site.asked() == asked
 
 
-def test_old_runs_are_forgotten_and_days_stay_green(site: Site) -> None:
-    """What no day's colour hangs on is deleted after a while."""
+def test_old_runs_are_forgotten_and_days_keep_their_colours(site: Site) -> None:
+    """A day's last green run and a later red one stay; all others go after a while."""
     days = site.days(3)
-    site.run(days)
+    first = site.run(days)  # the last green of the day that is red now
+    again = site.run(days[2:])
     site.refuse(days[0])
-    failed = site.run(days)  # it holds the newest materializations of two days
-    site.simulator.clear_script()
+    failed = site.run(days)  # red of one day, green of two
     site.refuse(days[2])
     spent = site.run(days[2:])
     site.simulator.clear_script()
     good = site.run(days[2:])
     weekly = maintain(site)
-    colours = {key: site.partitions(key, days) for key in (RESPONSES, LOSSES)}
+    theirs = [run_of_another_project(site) for _ in range(2)]
     steps = site.home / "storage" / "history" / "runs"
-    assert colours[LOSSES] == ["FAILED", GREEN, GREEN]
 
     with site.instance() as instance:
         assert forget_old_runs(instance, now=datetime.now(UTC)) == 0
         later = datetime.now(UTC) + RUNS_KEPT + timedelta(days=1)
-        assert forget_old_runs(instance, now=later) == 2
+        assert forget_old_runs(instance, now=later) == 3
         assert forget_old_runs(instance, now=later) == 0
         left = {run.run_id for run in instance.get_runs()}
+        told = {run.run_id: len(instance.all_logs(run.run_id)) for run in theirs}
+        instance.wipe_asset_cached_status([RESPONSES, LOSSES])
 
-    assert {spent.run_id, weekly.run_id}.isdisjoint(left)
-    assert {failed.run_id, good.run_id} <= left
-    assert colours == {key: site.partitions(key, days) for key in (RESPONSES, LOSSES)}
-    assert [path.name for path in logs_of_steps(steps)] == []
+    gone = {run.run_id for run in (again, spent, weekly)}
+    assert gone.isdisjoint(left)
+    assert {run.run_id for run in (first, failed, good, *theirs)} == left
+    assert all(told.values())
+    assert sorted(told) == sorted(path.stem for path in logs_of_steps(steps))
+    for key in (RESPONSES, LOSSES):
+        assert site.partitions(key, days) == ["FAILED", GREEN, GREEN]
     assert len(site.materialized(LOSSES, days[1])) == 2
     assert site.run(days[:1]).success
+
+
+def run_of_another_project(site: Site) -> dg.ExecuteInProcessResult:
+    """A run in the same instance: one asset is made, the next one fails."""
+
+    @dg.asset
+    def theirs() -> None:
+        """Made."""
+
+    @dg.asset(deps=[theirs])
+    def theirs_too() -> None:
+        """Not made."""
+        raise dg.Failure("it is their own", allow_retries=False)
+
+    job = dg.Definitions(
+        assets=[theirs, theirs_too]
+    ).resolve_implicit_global_asset_job_def()
+    with site.instance() as instance:
+        return job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
 
 
 def logs_of_steps(folder: Path) -> list[Path]:
