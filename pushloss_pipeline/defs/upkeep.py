@@ -10,11 +10,11 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from pushloss_pipeline.defs.ledger import LOSSES, RESPONSES
 from pushloss_pipeline.defs.resources import PushLoss
+from pushloss_pipeline.defs.runs import MAINTENANCE_JOB
 from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.settings import Settings
 from pushloss_pipeline.upkeep import Finding, examine, tidy
 
-MAINTENANCE_JOB = "weekly_maintenance"
 SUNDAY_AT_FOUR = "0 4 * * 0"
 RUNS_KEPT = timedelta(days=90)
 """How long Dagster keeps what only a person who looks into a run would miss."""
