@@ -35,6 +35,7 @@ calendar as (
 )
 
 select
+    calendar.sdk_app_id,
     calendar.app,
     calendar.loss_date,
     days.state,
