@@ -154,6 +154,33 @@ def test_a_file_that_is_as_it_was_is_not_asked_again(world: World) -> None:
     assert [] == lookout.alarms()
 
 
+def test_an_ancient_day_asked_by_hand_is_no_first_day(world: World) -> None:
+    """Days that were over before anybody asked are not lost for good."""
+    ancient = world.days[0] - timedelta(days=15)
+    world.load(days=[ancient])
+    assert [] == told(world)
+
+    world.load(days=world.days[-1:])
+    assert [] == told(world)
+    assert [(world.days[-1],)] * 3 == world.rows("select first_date from apps")
+
+
+def test_a_first_day_that_was_lost_stays_the_first(world: World) -> None:
+    """What was asked for in time and failed is told, also when it is forgotten."""
+    script(world, "app_0001", world.days[:2], http_status=503)
+    world.load(["app_0001"], world.days[:2])
+    days = list(world.days)
+    world.later(days=2)
+
+    assert [(Kind.EXPIRED, "app_0001", day) for day in days[:2]] == (
+        told(world, Kind.EXPIRED)
+    )
+    publish(world.parts)
+    assert [(Kind.EXPIRED, "app_0001", day) for day in days[:2]] == (
+        told(world, Kind.EXPIRED)
+    )
+
+
 def test_what_is_long_lost_is_no_news(world: World) -> None:
     """A lost day is told for 30 days."""
     script(world, "app_0001", world.days[:1], http_status=503)

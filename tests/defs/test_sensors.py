@@ -235,12 +235,11 @@ def test_an_app_without_its_key_is_told_once_a_day(
     monkeypatch.delenv("SITE_KEY_chat")
     day = watch.site.days(1)
     told = []
-    # In the morning, so that what follows is on the same day.
-    watch.later = _until_morning(watch)
+    watch.look()  # runs from now on
     for hours in (0, 4, 8, 24):
         watch.site.run(day)
         watch.later = _until_morning(watch) + timedelta(hours=hours)
-        told.append([t for t in watch.told() if "run" in t])
+        told.append([title for title in watch.told() if "run" in title])
 
     assert told == [["a run of assets failed"], [], [], ["a run of assets failed"]]
 
@@ -332,7 +331,7 @@ def test_runs_of_long_ago_are_not_told(watch: Watch) -> None:
 
 
 def _until_morning(watch: Watch) -> timedelta:
-    """From now to the next 10:00 of the configured zone, days on."""
+    """From now to tomorrow's 10:00 in the configured zone: hours later is that day."""
     now = datetime.now(watch.settings.timezone)
     morning = (now + timedelta(days=1)).replace(hour=10, minute=0, second=0)
     return morning - now
