@@ -203,8 +203,9 @@ def build(path: Path) -> int:
         for statement in _FILL.split(";\n"):
             named = {k: v for k, v in given.items() if f"${k}" in statement}
             work.execute(statement, named or None)
-        first_date = "select min(loss_date) from push_loss_days"
-        work.execute(f"update apps set first_date = ({first_date})")
+        work.execute(
+            "update apps set first_date = (select min(loss_date) from push_loss_days)"
+        )
         codes_select = read_statement("tables", "error_codes").text
         work.execute(f"insert into error_codes {codes_select}")
         (rows,) = work.sql("select count(*) from push_loss").fetchall()
