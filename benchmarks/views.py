@@ -193,7 +193,7 @@ def build(path: Path) -> int:
         work.register("rates", pa.Table.from_pylist(list(_rates())))
         for app in many_apps(APP_COUNT, SEED):
             row = [app.sdk_app_id, app.name, True, None]
-            work.execute("insert into apps values (?, ?, ?, ?)", row)
+            work.execute("insert into apps values (?, ?, ?, ?, null)", row)
         given = {
             "last_day": LAST_DAY,
             "young_days": YOUNG_DAYS,
@@ -203,6 +203,9 @@ def build(path: Path) -> int:
         for statement in _FILL.split(";\n"):
             named = {k: v for k, v in given.items() if f"${k}" in statement}
             work.execute(statement, named or None)
+        work.execute(
+            "update apps set first_date = (select min(loss_date) from push_loss_days)"
+        )
         codes_select = read_statement("tables", "error_codes").text
         work.execute(f"insert into error_codes {codes_select}")
         (rows,) = work.sql("select count(*) from push_loss").fetchall()

@@ -1,5 +1,6 @@
 """The alarms of now are what the published file gives reason for, and no more."""
 
+import os
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from pushloss_pipeline.alarming import (
+    Lookout,
     alarms_now,
     channel_of,
     in_messages,
@@ -14,6 +16,7 @@ from pushloss_pipeline.alarming import (
 )
 from pushloss_pipeline.domain.alarms import CodeAlarm, DayAlarm, Kind
 from pushloss_pipeline.domain.errors import ConfigurationError
+from pushloss_pipeline.steps import publish
 from tests.builders import a_body
 from tests.world import NOW, THREE_APPS, World, WorldBuilder
 
@@ -106,6 +109,76 @@ def test_days_before_the_first_answer_are_nobodys(world: World) -> None:
     world.load(days=world.days[-1:])
 
     assert [] == told(world)
+
+
+def test_a_short_retention_calls_nobody_at_midnight(world: World) -> None:
+    """A day that is just over is in danger only once the daily load should be done."""
+    world.reconfigure("data_dir", "retention_days = 2\ndata_dir")
+    world.load()
+    world.later(hours=14.5)  # 00:30
+    yesterday = world.days[-1]
+    assert [] == told(world)
+
+    world.later(hours=12)
+    assert [(Kind.EXPIRES_SOON, name, yesterday) for name in world.names] == (
+        told(world)
+    )
+
+
+def test_a_renamed_app_is_told_nothing_again(world: World) -> None:
+    """The same trouble has the same key under the new name."""
+    script(world, "app_0001", world.days[-1:], error_code=60002)
+    world.load()
+    (before,) = alarms_now(world.parts)
+    world.reconfigure("[apps.app_0001]", "[apps.store]")
+    publish(world.parts)
+
+    assert [(Kind.REFUSED, "store", world.days[-1])] == told(world)
+    assert [before.key] == [alarm.key for alarm in alarms_now(world.parts)]
+
+
+def test_a_file_that_is_as_it_was_is_not_asked_again(world: World) -> None:
+    """What is remembered of it grows old with the clock; a new file is asked."""
+    script(world, "app_0001", world.days[-1:], http_status=503)
+    world.load()
+    path, lookout = world.data / "warehouse.duckdb", Lookout(world.parts)
+    seen, was = lookout.alarms(), path.stat()
+    path.chmod(0o600)
+    path.write_bytes(b"no warehouse")
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert [Kind.FAILED] == [alarm.kind for alarm in seen]
+    assert seen == lookout.alarms()
+
+    world.simulator.clear_script()
+    world.load()
+    assert [] == lookout.alarms()
+
+
+def test_an_ancient_day_asked_by_hand_is_no_first_day(world: World) -> None:
+    """Days that were over before anybody asked are not lost for good."""
+    ancient = world.days[0] - timedelta(days=15)
+    world.load(days=[ancient])
+    assert [] == told(world)
+
+    world.load(days=world.days[-1:])
+    assert [] == told(world)
+    assert [(world.days[-1],)] * 3 == world.rows("select first_date from apps")
+
+
+def test_a_first_day_that_was_lost_stays_the_first(world: World) -> None:
+    """What was asked for in time and failed is told, also when it is forgotten."""
+    script(world, "app_0001", world.days[:2], http_status=503)
+    world.load(["app_0001"], world.days[:2])
+    days = list(world.days)
+    world.later(days=2)
+
+    assert [(Kind.EXPIRED, "app_0001", day) for day in days[:2]] == (
+        told(world, Kind.EXPIRED)
+    )
+    publish(world.parts)
+    assert [(Kind.EXPIRED, "app_0001", day) for day in days[:2]] == (
+        told(world, Kind.EXPIRED)
+    )
 
 
 def test_what_is_long_lost_is_no_news(world: World) -> None:

@@ -4,10 +4,9 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from pushloss_pipeline.domain.window import GRACE
 from pushloss_pipeline.settings import Settings
 
-GRACE = timedelta(hours=2)
-"""What the daily load may take, trouble and retries included."""
 _DAY = timedelta(days=1)
 
 

@@ -356,9 +356,13 @@ def _in_words(outcome: DayOutcome) -> str:
 
 
 def _not_asked(failed: Sequence[DayOutcome]) -> dict[str, str]:
-    """The reason of each app whose failed days are in no state that says why."""
+    """The reason of each app that was not asked, if no state of its days says why."""
     told = {outcome.app for outcome in failed if outcome.state in _TELLING}
-    return {o.app: o.problem for o in reversed(failed) if o.app not in told}
+    return {
+        outcome.app: outcome.problem
+        for outcome in reversed(failed)
+        if outcome.problem.startswith("not asked") and outcome.app not in told
+    }
 
 
 def _told(outcomes: Sequence[DayOutcome]) -> dg.MarkdownMetadataValue:

@@ -159,7 +159,7 @@ def _tell_days(
 def _refused(days: Sequence[OpenDay], zone: ZoneInfo) -> Paragraph:
     return Paragraph(
         what=f"{_app_days(days)}: the API says no: {_answer(days[0])}",
-        to_do=f"{_advice(days[0])}; then `{_load(days)}`, or wait for the daily load",
+        to_do=f"{_advice(days[0])}; then `{_load(days)}`, or wait for the next load",
         whose_move=_whose_refusal(days[0]),
         alarm_count=len(days),
     )
@@ -179,7 +179,8 @@ def _whose_refusal(day: OpenDay) -> str:
 def _failed(days: Sequence[OpenDay], zone: ZoneInfo) -> Paragraph:
     return Paragraph(
         what=f"{_app_days(days)}: no usable answer: {_answer(days[0])}",
-        to_do=f"the next daily load asks again by itself; at once with `{_load(days)}`",
+        to_do="it is asked again by itself, later in the day and with each daily load;"
+        f" at once with `{_load(days)}`",
         whose_move="nobody's yet; if it lasts, whoever keeps this machine's network",
         alarm_count=len(days),
     )
@@ -193,8 +194,8 @@ def _held(days: Sequence[OpenDay], zone: ZoneInfo) -> Paragraph:
         f" {'a day that has' if is_one else 'days that have'} rows; the rows stand"
         " until somebody decides",
         to_do=f"truly no loss? `pushloss accept {day} --app {app}`"
-        f"{'' if is_one else ', then the other days'}; in doubt wait: each daily load"
-        " asks again",
+        f"{'' if is_one else ', then the other days'}; in doubt wait: each load asks"
+        " again",
         whose_move=f"whoever knows whether {app} sent messages then",
         alarm_count=len(days),
     )
@@ -289,13 +290,14 @@ def _losses(alarm: CodeAlarm) -> str:
 
 
 def _tell_runs(alarms: Sequence[RunAlarm]) -> tuple[str, list[Paragraph]]:
-    jobs = listed(list(dict.fromkeys(alarm.job for alarm in alarms)))
-    title = f"{jobs} failed" if len(alarms) == 1 else f"{len(alarms)} runs failed"
-    return title, [_run_paragraph(alarm) for alarm in alarms]
+    runs = _grouped(alarms, lambda alarm: alarm.run_id).values()
+    title = f"{alarms[0].job} failed" if len(runs) == 1 else f"{len(runs)} runs failed"
+    return title, [_run_paragraph(some) for some in runs]
 
 
-def _run_paragraph(alarm: RunAlarm) -> Paragraph:
-    lines = [_cut(line) for line in alarm.reason.splitlines() if line.strip()]
+def _run_paragraph(alarms: Sequence[RunAlarm]) -> Paragraph:
+    alarm, reason = alarms[0], "\n".join(alarm.reason for alarm in alarms)
+    lines = [_cut(line) for line in reason.splitlines() if line.strip()]
     reason = "\n".join(lines[:REASON_LINES]) or "it does not say why"
     more = "\n…" if len(lines) > REASON_LINES else ""
     again = f"`{alarm.command}`" if alarm.command else "launch it again"

@@ -1,7 +1,9 @@
 """What on-call people are told of, and what they have been told already."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -11,8 +13,8 @@ from pushloss_pipeline.domain.verdict import State
 SOON = timedelta(days=3)
 TOMORROW = timedelta(days=1)
 """What is left of a day's time at the API when it is told of, the second time."""
-REMEMBERED = timedelta(days=60)
-"""How long it is known what was told."""
+RUNS_REMEMBERED = timedelta(days=7)
+"""How long it is known which runs were told; of days and codes, while it holds."""
 
 
 class Kind(StrEnum):
@@ -43,10 +45,13 @@ _FAILURES = frozenset(
 class OpenDay:
     """An app's day that is neither loaded nor empty."""
 
+    sdk_app_id: int
     app: str
     loss_date: date
     state: State | None
     """None: never asked for."""
+    due_at: datetime
+    """Until then the daily load may still ask for it in time."""
     expires_at: datetime
     """When the API forgets it."""
     has_losses: bool = False
@@ -65,7 +70,7 @@ class DayAlarm:
     @property
     def key(self) -> str:
         """The same for the same trouble, however often it is found."""
-        return f"{self.kind} {self.day.app} {self.day.loss_date}"
+        return f"{self.kind} {self.day.sdk_app_id} {self.day.loss_date}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ class CodeAlarm:
     """Losses of a day that are new or unusual; fields below the level are empty."""
 
     kind: Kind
+    sdk_app_id: int
     app: str
     loss_date: date
     stage: str
@@ -86,14 +92,15 @@ class CodeAlarm:
     is_drop: bool = False
 
     @property
-    def code(self) -> tuple[str, date, str, str, str]:
+    def code(self) -> tuple[int, date, str, str, str]:
         """What both kinds tell of."""
-        return (self.app, self.loss_date, self.stage, self.platform, self.err_code)
+        what = (self.stage, self.platform, self.err_code)
+        return (self.sdk_app_id, self.loss_date, *what)
 
     @property
     def key(self) -> str:
         """A later answer may move level and count of an anomaly, not its day."""
-        day = f"{self.kind} {self.app} {self.loss_date}"
+        day = f"{self.kind} {self.sdk_app_id} {self.loss_date}"
         if self.kind is Kind.ANOMALY:
             return day
         return f"{day} {self.stage} {self.platform} {self.err_code}"
@@ -107,13 +114,15 @@ class RunAlarm:
     job: str
     reason: str
     command: str = ""
-    """What runs the same days again."""
+    """What runs the same days again, or shows that it is mended."""
+    lasting_cause: str = ""
+    """What each run fails by until it is mended: told once a day, not run by run."""
     kind: Kind = field(default=Kind.RUN_FAILED, init=False)
 
     @property
     def key(self) -> str:
         """Each run fails once."""
-        return f"{self.kind} {self.run_id}"
+        return f"{self.kind} {self.lasting_cause or self.run_id}"
 
 
 Alarm = DayAlarm | CodeAlarm | RunAlarm
@@ -131,6 +140,8 @@ def alarms_of_day(day: OpenDay, now: datetime) -> Iterator[DayAlarm]:
         return
     if is_forgotten or day.state is State.EXPIRED:
         yield DayAlarm(Kind.EXPIRED, day)
+    elif day.state is None and now < day.due_at:
+        return
     elif left <= TOMORROW:
         yield DayAlarm(Kind.EXPIRES_TOMORROW, day)
     elif left <= SOON:
@@ -151,47 +162,85 @@ def one_of_each_cause(alarms: Sequence[CodeAlarm]) -> list[CodeAlarm]:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What each service was told, and up to when failed runs were looked at."""
+    """What each service was told, and up to when failed runs were looked at for it."""
 
     told: Mapping[str, Mapping[str, date]] = field(default_factory=dict)
     """By service, then by key of the alarm: the day on which it was told."""
-    runs_after: datetime | None = None
+    runs_after: Mapping[str, datetime] = field(default_factory=dict)
+    """By service: it knows of all runs that failed before."""
 
-    def news(self, service: str, alarms: Sequence[Alarm]) -> list[Alarm]:
-        """What the service was not told yet."""
+    def news(self, service: str, alarms: Sequence[Alarm], today: date) -> list[Alarm]:
+        """What the service was not told yet, or has to be reminded of."""
         told = self.told.get(service, {})
-        return [alarm for alarm in alarms if alarm.key not in told]
+        new = (
+            alarm
+            for alarm in alarms
+            if alarm.key not in told
+            or (_is_reminded(alarm) and told[alarm.key] < today)
+        )
+        return list({alarm.key: alarm for alarm in new}.values())
 
     def with_told(self, service: str, keys: Sequence[str], today: date) -> "Memory":
         """The same, and that the service knows of these now."""
         known = {**self.told.get(service, {}), **dict.fromkeys(keys, today)}
         return replace(self, told={**self.told, service: known})
 
-    def as_text(self, today: date) -> str:
-        """To be read back later; what is long past is left out."""
-        kept = {
-            service: {
-                key: day.isoformat()
-                for key, day in told.items()
-                if today - day <= REMEMBERED
-            }
+    def with_runs_after(self, service: str, moment: datetime) -> "Memory":
+        """The same, and that the service need not hear of earlier runs."""
+        return replace(self, runs_after={**self.runs_after, service: moment})
+
+    def only(
+        self, services: Collection[str], *, holding: Collection[Alarm], today: date
+    ) -> "Memory":
+        """Of these services, without days and codes of which nothing is wrong now.
+
+        What was told today is kept, so that nothing that comes and goes is told twice
+        a day.
+        """
+        keys = {alarm.key for alarm in holding}
+
+        def is_kept(key: str, day: date) -> bool:
+            if key.startswith(Kind.RUN_FAILED):
+                return today - day <= RUNS_REMEMBERED
+            return key in keys or day == today
+
+        return Memory(
+            told={
+                service: {key: day for key, day in told.items() if is_kept(key, day)}
+                for service, told in self.told.items()
+                if service in services
+            },
+            runs_after={s: at for s, at in self.runs_after.items() if s in services},
+        )
+
+    def as_text(self) -> str:
+        """To be read back later; small, as Dagster keeps it with every tick."""
+        told = {
+            service: {key: day.isoformat() for key, day in sorted(told.items())}
             for service, told in self.told.items()
         }
-        after = self.runs_after.isoformat() if self.runs_after else None
-        return json.dumps({"told": kept, "runs_after": after}, ensure_ascii=False)
+        after = {service: at.isoformat() for service, at in self.runs_after.items()}
+        text = json.dumps({"told": told, "runs_after": after})
+        return b64encode(zlib.compress(text.encode())).decode()
+
+
+def _is_reminded(alarm: Alarm) -> bool:
+    return isinstance(alarm, RunAlarm) and bool(alarm.lasting_cause)
 
 
 def read_memory(text: str | None) -> Memory:
     """What was written with `as_text`; an empty memory where it cannot be read."""
     try:
-        read = json.loads(text or "{}")
-        after = read.get("runs_after")
+        read = json.loads(zlib.decompress(b64decode(text or "")))
         return Memory(
             told={
                 service: {key: date.fromisoformat(day) for key, day in told.items()}
-                for service, told in read.get("told", {}).items()
+                for service, told in read["told"].items()
             },
-            runs_after=datetime.fromisoformat(after) if after else None,
+            runs_after={
+                service: datetime.fromisoformat(at)
+                for service, at in read["runs_after"].items()
+            },
         )
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, KeyError, zlib.error):
         return Memory()

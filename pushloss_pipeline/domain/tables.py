@@ -295,6 +295,13 @@ APPS = Table(
         _APP_TODAY,
         Column("is_configured", pa.bool_(), "In today's configuration."),
         Column("base_url", pa.string(), "Host that is asked.", nullable=True),
+        Column(
+            "first_date",
+            pa.date32(),
+            "First day that the API was asked for in time, or that has an accepted "
+            "answer; its days are expected from then on.",
+            nullable=True,
+        ),
     ),
 )
 

@@ -14,6 +14,8 @@ SETTLED_SHARE = 0.98
 The simulator's days reach 74, 94, 98 and 99 % of their losses after sending at
 ages 0 to 3, so they settle at age 3 (97.8 % at age 2 is not enough).
 """
+GRACE = timedelta(hours=2)
+"""What the daily load may take, trouble and retries included."""
 MEASURED_DAYS = 14
 """App days of an age that it takes to measure it."""
 
@@ -48,6 +50,11 @@ def is_over(day: date, zone: ZoneInfo, now: datetime) -> bool:
 def expires_at(day: date, zone: ZoneInfo, retention_days: int) -> datetime:
     """When the API forgets the day: it answers for today and `retention_days` back."""
     return day_window(day + timedelta(days=retention_days), zone).end
+
+
+def due_at(day: date, zone: ZoneInfo, schedule_time: time) -> datetime:
+    """When the first daily load after the day is over at latest."""
+    return datetime.combine(day + _ONE_DAY, schedule_time, zone).astimezone(UTC) + GRACE
 
 
 def day_bounds(day: date, zone: ZoneInfo, retention_days: int) -> DayBounds:

@@ -52,6 +52,7 @@ told as (
 
 select
     told.kind,
+    told.sdk_app_id,
     apps.app,
     told.loss_date,
     coalesce(told.stage, '') as stage,

@@ -1,22 +1,8 @@
 -- Days of configured apps that are neither loaded nor empty, from $lost_first to $last.
--- Grain: one row per app, loss_date, from the app's first day with an answer on.
+-- Grain: one row per sdk_app_id, loss_date, from the app's first_date on.
 -- Reads: push_loss_days, apps.
 
-with first_days as (
-
-    select
-        apps.sdk_app_id,
-        apps.app,
-        min(days.loss_date) as first_date
-    from push_loss_days as days
-    inner join apps
-        on days.sdk_app_id = apps.sdk_app_id
-    where apps.is_configured
-    group by apps.sdk_app_id, apps.app
-
-),
-
-calendar as (
+with calendar as (
 
     select
         sdk_app_id,
@@ -30,11 +16,13 @@ calendar as (
                 )
             ) as date
         ) as loss_date
-    from first_days
+    from apps
+    where is_configured and first_date is not null
 
 )
 
 select
+    calendar.sdk_app_id,
     calendar.app,
     calendar.loss_date,
     days.state,

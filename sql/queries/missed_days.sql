@@ -3,22 +3,7 @@
 -- Grain: one row per sdk_app_id, loss_date.
 -- Reads: apps, push_loss_days.
 
-with first_days as (
-
-    select
-        apps.sdk_app_id,
-        min(days.loss_date) as first_date
-    from apps
-    inner join push_loss_days as days
-        on apps.sdk_app_id = days.sdk_app_id
-    where
-        apps.is_configured
-        and (days.state <> 'expired' or days.revision > 0)
-    group by apps.sdk_app_id
-
-),
-
-calendar as (
+with calendar as (
 
     select
         sdk_app_id,
@@ -27,7 +12,8 @@ calendar as (
                 generate_series(first_date, $askable_first - 1, interval 1 day)
             ) as date
         ) as loss_date
-    from first_days
+    from apps
+    where is_configured
 
 )
 

@@ -2,12 +2,26 @@
 -- Grain: one row per sdk_app_id.
 -- Reads: configured_apps, day_entries.
 
+with first_days as (
+
+    select
+        sdk_app_id,
+        min(loss_date) as first_date
+    from day_entries
+    where state <> 'expired' or revision > 0
+    group by sdk_app_id
+
+)
+
 select
-    sdk_app_id,
-    app,
+    configured.sdk_app_id,
+    configured.app,
     true as is_configured,
-    base_url
-from configured_apps
+    configured.base_url,
+    first_days.first_date
+from configured_apps as configured
+left join first_days
+    on configured.sdk_app_id = first_days.sdk_app_id
 
 union all
 
@@ -15,8 +29,11 @@ select
     known.sdk_app_id,
     arg_max(known.app, known.fetched_at) as app,
     false as is_configured,
-    null as base_url
+    null as base_url,
+    any_value(first_days.first_date) as first_date
 from day_entries as known
+left join first_days
+    on known.sdk_app_id = first_days.sdk_app_id
 left join configured_apps as configured
     on known.sdk_app_id = configured.sdk_app_id
 where configured.sdk_app_id is null

@@ -1,6 +1,6 @@
 -- Lost messages per day, all apps together. An app without an accepted answer adds
 -- nothing and is counted in missing_app_count: one that has been asked for in time
--- (see push_loss_gaps) on or before the day and, where it is no longer configured, on
+-- (`apps.first_date`) on or before the day and, where it is no longer configured, on
 -- or after it. A day that is known of no app has no row.
 -- Grain: one row per loss_date.
 -- Reads: push_loss (scope overall), push_loss_days, apps.
@@ -20,16 +20,13 @@ with known_days as (
 app_spans as (
 
     select
-        days.sdk_app_id,
-        min(days.loss_date) filter (
-            where days.state <> 'expired' or days.revision > 0
-        ) as first_date,
-        case when not any_value(apps.is_configured) then max(days.loss_date) end
-            as last_date
+        apps.sdk_app_id,
+        apps.first_date,
+        case when not apps.is_configured then max(days.loss_date) end as last_date
     from push_loss_days as days
     inner join apps
         on days.sdk_app_id = apps.sdk_app_id
-    group by days.sdk_app_id
+    group by apps.sdk_app_id, apps.first_date, apps.is_configured
 
 ),
 

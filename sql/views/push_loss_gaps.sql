@@ -1,6 +1,6 @@
 -- Days without an accepted answer, and why: from the first day of an app that the API
--- was asked for in time (its state is not `expired`, or it has an accepted answer) to
--- the newest day of any app, or to the newest of its own where it is no longer
+-- was asked for in time, or that has an accepted answer (`apps.first_date`), to the
+-- newest day of any app, or to the newest of its own where it is no longer
 -- configured; and each other day that it was asked for too late. A day in state
 -- `never asked` was never asked for; others tell until when the API can still be asked.
 -- Grain: one row per loss_date, sdk_app_id.
@@ -18,9 +18,7 @@ app_spans as (
     select
         apps.sdk_app_id,
         apps.app,
-        min(days.loss_date) filter (
-            where days.state <> 'expired' or days.revision > 0
-        ) as first_date,
+        apps.first_date,
         case
             when apps.is_configured then any_value(newest_day.loss_date)
             else max(days.loss_date)
@@ -29,7 +27,7 @@ app_spans as (
     inner join apps
         on days.sdk_app_id = apps.sdk_app_id
     cross join newest_day
-    group by apps.sdk_app_id, apps.app, apps.is_configured
+    group by apps.sdk_app_id, apps.app, apps.first_date, apps.is_configured
 
 ),
 

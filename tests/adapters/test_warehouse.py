@@ -95,6 +95,7 @@ PROMISED = {
         "app": "VARCHAR",
         "is_configured": "BOOLEAN",
         "base_url": "VARCHAR",
+        "first_date": "DATE",
     },
     "platforms": {
         "platform_id": "INTEGER",
@@ -413,7 +414,10 @@ def test_expiry(
 
 
 def test_apps(place: Place) -> None:
-    """Apps are those configured, and those that were, by their last name."""
+    """Apps are those configured, and those that were, by their last name.
+
+    Each has its first day.
+    """
     place.load(
         an_answer(1, sdk_app_id=7, app="old name"),
         an_answer(2, sdk_app_id=7, app="new name", loss_date=DAY - timedelta(days=1)),
@@ -422,9 +426,9 @@ def test_apps(place: Place) -> None:
     place.publish(apps=[SHOP, CHAT])
 
     assert [
-        (7, "new name", False, None),
-        (SHOP_ID, "shop", True, "https://a.example"),
-        (CHAT_ID, "chat", True, "https://a.example"),
+        (7, "new name", False, None, DAY - timedelta(days=1)),
+        (SHOP_ID, "shop", True, "https://a.example", DAY),
+        (CHAT_ID, "chat", True, "https://a.example", None),
     ] == place.rows("from apps order by sdk_app_id")
 
 

@@ -6,12 +6,13 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import dagster as dg
 import pytest
 
 from pushloss_pipeline.definitions import build_definitions
-from pushloss_pipeline.defs.sensors import alarm_sensor
+from pushloss_pipeline.defs.sensors import RUNS_AT_ONCE, alarm_sensor
 from pushloss_pipeline.parts import open_parts
 from pushloss_pipeline.settings import Settings
 from tests.defs.site import SHOP, Site, wait_until
@@ -32,19 +33,22 @@ class Watch:
         """The site's, with an alarm channel."""
         return self.site.settings.model_copy(update={"alarm_url_env": "ALARMS"})
 
+    @cached_property
+    def sensor(self) -> dg.SensorDefinition:
+        """One for all looks, as in Dagster's code server."""
+        return alarm_sensor(
+            open_parts(self.settings, clock=lambda: datetime.now(UTC) + self.later)
+        )
+
     def look(self) -> str:
         """Evaluate the sensor; what it says."""
-        parts = replace(
-            open_parts(self.settings), clock=lambda: datetime.now(UTC) + self.later
-        )
-        sensor = alarm_sensor(parts)
         with (
             self.site.instance() as instance,
             dg.build_sensor_context(
-                instance=instance, cursor=self.cursor, sensor_name=sensor.name
+                instance=instance, cursor=self.cursor, sensor_name=self.sensor.name
             ) as context,
         ):
-            data = sensor.evaluate_tick(context)
+            data = self.sensor.evaluate_tick(context)
         assert not data.run_requests
         self.cursor = data.cursor
         return data.skip_message or ""
@@ -224,6 +228,70 @@ def test_an_app_without_its_key_is_told(
     assert watch.told() == []
 
 
+def test_an_app_without_its_key_is_told_once_a_day(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many runs fail by it; a reminder comes each day until it is mended."""
+    monkeypatch.delenv("SITE_KEY_chat")
+    day = watch.site.days(1)
+    told = []
+    watch.look()  # runs from now on
+    for hours in (0, 4, 8, 24):
+        watch.site.run(day)
+        watch.later = _until_morning(watch) + timedelta(hours=hours)
+        told.append([title for title in watch.told() if "run" in title])
+
+    assert told == [["a run of assets failed"], [], [], ["a run of assets failed"]]
+
+
+def test_days_that_were_never_asked_for_fail_no_run(watch: Watch) -> None:
+    """A replay over them is told nowhere: nobody can mend it."""
+    run = watch.site.run(watch.site.days(1), select=["push_loss"])
+
+    assert not run.success
+    assert watch.told() == []
+
+
+def test_a_failed_maintenance_is_told(watch: Watch) -> None:
+    """It fails where a person must act; the doctor says how, and shows the mending."""
+    _kill_a_run(watch, "weekly_maintenance", {"dagster/max_retries": "0"})
+    watch.look()
+    (post,) = watch.receiver.taken()
+
+    assert post["title"] == "[pushloss] weekly_maintenance failed"
+    assert "mend that, then `pushloss doctor`;" in post["message"]
+
+
+def test_a_dead_service_starves_no_other(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More runs fail than a look reads: one service hears of all, one of none."""
+    broken = f"json://127.0.0.1:{closed_port()}/?cto=1"
+    monkeypatch.setenv("ALARMS", f"{watch.receiver.url} {broken}")
+    for _ in range(RUNS_AT_ONCE + 1):
+        _kill_a_run(watch, "daily_push_loss", {"dagster/max_retries": "0"})
+
+    assert [watch.told(), watch.told(), watch.told()] == [
+        ["50 runs failed"],
+        ["daily_push_loss failed"],
+        [],
+    ]
+
+
+def test_why_a_run_failed_is_read_once(watch: Watch) -> None:
+    """While a service is away, no log is read again at each look."""
+    watch.receiver.status = 500
+    run_id = _kill_a_run(watch, "daily_push_loss", {"dagster/max_retries": "0"})
+    watch.look()
+    with watch.site.instance() as instance:
+        instance.event_log_storage.delete_events(run_id)
+    watch.receiver.status = 200
+    watch.look()
+    (post,) = watch.receiver.taken()
+
+    assert "its process was killed" in post["message"]
+
+
 def test_a_store_error_is_told_whole(watch: Watch) -> None:
     """A file that cannot be published is in no state of a day."""
     obstacle = watch.site.folder / "data" / "warehouse.duckdb.tmp"
@@ -262,7 +330,14 @@ def test_runs_of_long_ago_are_not_told(watch: Watch) -> None:
     assert watch.told() == []
 
 
-def _kill_a_run(watch: Watch, job_name: str, tags: dict[str, str]) -> None:
+def _until_morning(watch: Watch) -> timedelta:
+    """From now to tomorrow's 10:00 in the configured zone: hours later is that day."""
+    now = datetime.now(watch.settings.timezone)
+    morning = (now + timedelta(days=1)).replace(hour=10, minute=0, second=0)
+    return morning - now
+
+
+def _kill_a_run(watch: Watch, job_name: str, tags: dict[str, str]) -> str:
     @dg.op
     def anything() -> None:
         """Is never run."""
@@ -273,6 +348,7 @@ def _kill_a_run(watch: Watch, job_name: str, tags: dict[str, str]) -> None:
             job, status=dg.DagsterRunStatus.STARTED, tags=tags
         )
         instance.report_run_failed(run, message="its process was killed")
+    return run.run_id
 
 
 def test_the_daemon_tells_it(watch: Watch) -> None:

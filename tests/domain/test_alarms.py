@@ -1,5 +1,7 @@
 """What is an alarm, which are new, and how they read."""
 
+import zlib
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -23,7 +25,9 @@ from pushloss_pipeline.domain.alarms import (
 from pushloss_pipeline.domain.verdict import State
 
 DAY = date(2026, 3, 5)
+SHOP, CHAT = 1400000001, 1400000002
 ZONE = ZoneInfo("Asia/Shanghai")
+DUE_AT = datetime(2026, 3, 6, 4, 30, tzinfo=UTC)
 FORGOTTEN_AT = datetime(2026, 3, 12, 16, 0, tzinfo=UTC)
 EARLY = FORGOTTEN_AT - timedelta(days=5)
 REPORT = "https://intranet.example/push/"
@@ -31,7 +35,7 @@ REPORT = "https://intranet.example/push/"
 
 def a_day(state: State | None = State.FAILED, **fields: Any) -> OpenDay:
     """A day of the shop that is not done."""
-    return replace(OpenDay("shop", DAY, state, FORGOTTEN_AT), **fields)
+    return replace(OpenDay(SHOP, "shop", DAY, state, DUE_AT, FORGOTTEN_AT), **fields)
 
 
 def a_code(kind: Kind = Kind.NEW_CODE, **fields: Any) -> CodeAlarm:
@@ -39,6 +43,7 @@ def a_code(kind: Kind = Kind.NEW_CODE, **fields: Any) -> CodeAlarm:
     return replace(
         CodeAlarm(
             kind=kind,
+            sdk_app_id=SHOP,
             app="shop",
             loss_date=DAY,
             stage="post_send_delivered",
@@ -102,8 +107,30 @@ def test_a_day_whose_rows_stand_is_not_lost() -> None:
     held = a_day(State.HELD, has_losses=True)
 
     assert [Kind.FAILED] == kinds(failed, FORGOTTEN_AT - timedelta(hours=1))
+    assert [Kind.FAILED] == kinds(failed, FORGOTTEN_AT - timedelta(days=2))
     assert [] == kinds(failed, FORGOTTEN_AT)
     assert [Kind.HELD] == kinds(held, FORGOTTEN_AT + timedelta(days=9))
+
+
+def test_a_day_runs_out_only_after_its_daily_load() -> None:
+    """Where the API forgets soon, a day is not in danger before anybody could ask."""
+    day = a_day(None, expires_at=DUE_AT + timedelta(hours=11))
+    before = DUE_AT - timedelta(seconds=1)
+
+    assert [] == kinds(day, before)
+    assert [Kind.EXPIRES_TOMORROW] == kinds(day, DUE_AT)
+    failed = replace(day, state=State.FAILED)
+    assert [Kind.FAILED, Kind.EXPIRES_TOMORROW] == kinds(failed, before)
+
+
+def test_a_new_name_makes_no_new_alarm() -> None:
+    """An app that is renamed is told nothing again."""
+    for named in (
+        lambda app: DayAlarm(Kind.FAILED, a_day(app=app)),
+        lambda app: a_code(app=app),
+        lambda app: a_code(Kind.ANOMALY, app=app),
+    ):
+        assert named("shop").key == named("store").key
 
 
 def test_a_new_code_is_no_anomaly_too() -> None:
@@ -126,34 +153,92 @@ def test_an_anomaly_is_told_once_for_its_day() -> None:
 def test_what_was_told_is_no_news() -> None:
     """Each service hears of each alarm once; a memory survives as text."""
     alarm = DayAlarm(Kind.FAILED, a_day())
-    memory = replace(Memory(), runs_after=EARLY).with_told("slack", [alarm.key], DAY)
-    read = read_memory(memory.as_text(DAY))
+    memory = Memory().with_told("slack", [alarm.key], DAY)
+    memory = memory.with_runs_after("slack", EARLY)
+    read = read_memory(memory.as_text())
 
     assert memory == read
-    assert [] == read.news("slack", [alarm])
-    assert [alarm] == read.news("e-mail", [alarm])
+    assert [] == read.news("slack", [alarm], DAY)
+    assert [alarm] == read.news("e-mail", [alarm], DAY)
 
 
-def test_the_memory_does_not_grow_for_ever() -> None:
-    """After 60 days it is forgotten what was told."""
-    memory = Memory().with_told("slack", ["a"], DAY)
+def test_what_holds_is_told_once_and_what_comes_back_on_another_day() -> None:
+    """Also weeks later nothing is repeated that was wrong all the time."""
+    alarm = DayAlarm(Kind.HELD, a_day(State.HELD))
+    memory = Memory().with_told("slack", [alarm.key], DAY)
 
-    kept = read_memory(memory.as_text(DAY + timedelta(days=60)))
-    assert kept.told == {"slack": {"a": DAY}}
-    gone = read_memory(memory.as_text(DAY + timedelta(days=61)))
-    assert gone.told == {"slack": {}}
+    def after(holding: list[Alarm], days: int) -> list[Alarm]:
+        today = DAY + timedelta(days=days)
+        kept = memory.only(["slack"], holding=holding, today=today)
+        return kept.news("slack", [alarm], today)
+
+    assert [] == after([alarm], days=90)
+    assert [] == after([], days=0)
+    assert [alarm] == after([], days=1)
+
+
+def test_runs_are_remembered_for_a_week() -> None:
+    """No state says that a run is still failed."""
+    run = RunAlarm("1a2b", "daily_push_loss", "disk full")
+    memory = Memory().with_told("slack", [run.key], DAY)
+
+    for days, news in ((7, []), (8, [run])):
+        today = DAY + timedelta(days=days)
+        kept = memory.only(["slack"], holding=[], today=today)
+        assert news == kept.news("slack", [run], today)
+
+
+def test_a_lasting_cause_is_told_once_a_day() -> None:
+    """However many runs fail by it; the next day it is told again."""
+    runs = [
+        RunAlarm(run_id, "daily_push_loss", "no key", lasting_cause="chat: no key")
+        for run_id in ("1a2b", "3c4d")
+    ]
+    memory = Memory()
+    assert runs[1:] == memory.news("slack", runs, DAY)
+
+    memory = memory.with_told("slack", [runs[0].key], DAY)
+    assert [] == memory.news("slack", runs[1:], DAY)
+    assert runs[1:] == memory.news("slack", runs[1:], DAY + timedelta(days=1))
+
+
+def test_services_that_are_gone_are_forgotten() -> None:
+    """What they were told, and up to which run."""
+    alarm = DayAlarm(Kind.FAILED, a_day())
+    memory = Memory().with_told("slack", [alarm.key], DAY)
+    memory = memory.with_runs_after("slack", EARLY)
+
+    assert Memory() == memory.only(["email"], holding=[alarm], today=DAY)
+
+
+def test_the_memory_of_a_bad_week_is_small() -> None:
+    """It is written 720 times a day: 7 bad days of 1,000 apps take less than 64 kB."""
+    keys = [
+        DayAlarm(
+            Kind.FAILED,
+            a_day(sdk_app_id=SHOP + 7919 * app, loss_date=DAY + timedelta(days=day)),
+        ).key
+        for app in range(1000)
+        for day in range(7)
+    ]
+
+    assert len(Memory().with_told("slack", keys, DAY).as_text()) < 64_000
 
 
 @pytest.mark.parametrize(
-    "text",
+    "told",
     [
-        *(None, "", "not json", "[]", "3", '{"told": [1]}', '{"told": {"a": 3}}'),
-        *('{"told": {"a": {"b": "x"}}}', '{"runs_after": 7}'),
+        *("not json", "[]", "3", "{}", '{"told": [1], "runs_after": {}}'),
+        '{"told": {"a": 3}, "runs_after": {}}',
+        '{"told": {"a": {"b": "x"}}, "runs_after": {}}',
+        '{"told": {}, "runs_after": {"a": 7}}',
     ],
 )
-def test_an_unreadable_memory_starts_anew(text: str | None) -> None:
+def test_an_unreadable_memory_starts_anew(told: str) -> None:
     """A broken cursor costs a repeated message, not the alarms."""
-    assert Memory() == read_memory(text)
+    packed = b64encode(zlib.compress(told.encode())).decode()
+
+    assert [Memory()] * 4 == list(map(read_memory, (packed, told, "", None)))
 
 
 def test_a_refusal_says_whose_move_it_is() -> None:
@@ -174,11 +259,14 @@ def test_a_refusal_says_whose_move_it_is() -> None:
         "shop, 5 and 6 March: the API says no: 60010 ip not allowed\n"
         "→ add this machine's address to the app's IP allow list in the console; then"
         " `pushloss load 2026-03-05 2026-03-06 --app shop --missing`, or wait for the"
-        " daily load\n"
+        " next load\n"
         "Whose move: an administrator of the app in the Chat console\n\n"
         f"Report: {REPORT}"
     )
-    assert message.keys == ("refused shop 2026-03-05", "refused shop 2026-03-06")
+    assert message.keys == (
+        f"refused {SHOP} 2026-03-05",
+        f"refused {SHOP} 2026-03-06",
+    )
 
 
 def test_a_day_that_runs_out_has_its_command() -> None:
@@ -253,13 +341,27 @@ def test_a_failed_run_is_told_in_few_lines() -> None:
     assert "5ca1ab1e" not in message.body and "x" * 200 not in message.body
 
 
+def test_causes_of_one_run_are_one_paragraph() -> None:
+    """Two apps without a key are one run that failed."""
+    runs = [
+        RunAlarm("1a2b", "daily_push_loss", f"{app}: no key", "", f"{app}: no key")
+        for app in ("chat", "shop")
+    ]
+    message = told(*runs)
+
+    assert message.title == "[pushloss] daily_push_loss failed"
+    assert message.body.startswith("daily_push_loss: chat: no key\nshop: no key\n→")
+    other = replace(runs[0], run_id="3c4d", lasting_cause="disk")
+    assert told(*runs, other).title == "[pushloss] 2 runs failed"
+
+
 def test_one_message_for_each_kind_the_most_urgent_first() -> None:
     """Nobody is called twice about one kind of trouble."""
     alarms = [
         a_code(Kind.ANOMALY),
         DayAlarm(Kind.FAILED, a_day()),
         DayAlarm(Kind.REFUSED, a_day(State.REFUSED)),
-        DayAlarm(Kind.FAILED, a_day(app="chat")),
+        DayAlarm(Kind.FAILED, a_day(sdk_app_id=CHAT, app="chat")),
     ]
     sent = messages(alarms, zone=ZONE, report_url=REPORT)
 
@@ -271,7 +373,10 @@ def test_one_message_for_each_kind_the_most_urgent_first() -> None:
 def test_many_causes_are_cut_and_counted() -> None:
     """A message fits into a chat, and says how much it leaves out and where it is."""
     alarms = [
-        DayAlarm(Kind.FAILED, a_day(app=f"app_{n:03}", error_info="太" * 900))
+        DayAlarm(
+            Kind.FAILED,
+            a_day(sdk_app_id=n, app=f"app_{n:03}", error_info="太" * 900),
+        )
         for n in range(100)
     ]
     message = told(*alarms)

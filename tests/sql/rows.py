@@ -73,6 +73,7 @@ def an_app(**changed: Any) -> Row:
         "app": "shop",
         "is_configured": True,
         "base_url": "https://a.example",
+        "first_date": None,
         **changed,
     }
 
@@ -97,7 +98,10 @@ def a_meaning(**changed: Any) -> Row:
 def holding(
     tables: Mapping[str, Sequence[Row]], *, with_views: bool = False
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database in memory: all tables, the platforms, and these rows."""
+    """Open a database in memory: all tables, the platforms, and these rows.
+
+    Apps have the first date that these days give them.
+    """
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         for table in PUBLISHED_TABLES:
@@ -106,6 +110,12 @@ def holding(
         connection.execute(f"insert into platforms {platforms.text}")
         for name, rows in tables.items():
             insert(connection, name, rows)
+        connection.execute(
+            "update apps set first_date = ("
+            "select min(loss_date) from push_loss_days as days"
+            " where days.sdk_app_id = apps.sdk_app_id"
+            " and (state <> 'expired' or revision > 0))"
+        )
         if with_views:
             _create_views(connection)
         yield connection

@@ -97,7 +97,7 @@ def tables(
 
 APPS_OF_DAYS = """
     insert into apps
-    select distinct sdk_app_id, app, true, null from push_loss_days
+    select distinct sdk_app_id, app, true, null, null from push_loss_days
 """
 
 

@@ -366,7 +366,7 @@ def young(
             work.register("shares", pa.Table.from_pylist(list(shares)))
             work.execute("insert into push_loss_maturity by name from shares")
         work.register("told_apps", pa.Table.from_pylist([an_app()]))
-        work.execute("insert into apps from told_apps")
+        work.execute("insert into apps by name from told_apps")
         for key in told:
             _enter(work, *key)
         days = read_statement("tables", "push_loss_days").text
