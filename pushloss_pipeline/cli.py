@@ -9,7 +9,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -146,7 +146,7 @@ def status(app_names: AppNames = None) -> None:
             f"{fetched.astimezone(parts.settings.timezone):%Y-%m-%d %H:%M}"
             if fetched
             else "–",
-            _coloured_days_left(day.days_left, is_done=day.state in DONE),
+            _coloured_days_left(day),
             escape(day.problem),
         )
     make_console().print(table)
@@ -383,6 +383,7 @@ def doctor(
     from pushloss_pipeline.upkeep import examine
 
     parts = _open()
+    _say(f"[bold]data[/] {escape(parts.settings.lake_root)}")
     is_well = True
     with _progress() as progress:
         bars: dict[str, Any] = {}
@@ -396,6 +397,8 @@ def doctor(
         for finding in examine(parts, repair=not no_repair, on_progress=show):
             _tell_finding(finding)
             is_well = is_well and finding.is_mended
+    if no_repair and not is_well:
+        _say("nothing was changed → `pushloss doctor` mends what can be mended")
     raise typer.Exit(DONE_EXIT if is_well else FAILED_EXIT)
 
 
@@ -579,11 +582,12 @@ def _tell_unfinished(statuses: "Sequence[DayStatus]", names: Sequence[str]) -> N
     if not unfinished:
         return
     days = [status.loss_date for status in unfinished]
-    left = min(status.days_left for status in unfinished)
+    next_lost = min(unfinished, key=lambda status: status.time_left)
     chosen = "".join(f" --app {name}" for name in names)
+    unit = " days" if next_lost.days_left > 1 else ""
     _say(
         f"\n{_app_days(len(unfinished))} not in; the API forgets the first in "
-        f"{_coloured_days_left(left, is_done=False)} {'day' if left == 1 else 'days'}"
+        f"{_coloured_days_left(next_lost)}{unit}"
         f"\n  → pushloss load {min(days)} {max(days)} --missing{escape(chosen)}"
     )
 
@@ -601,7 +605,11 @@ def _coloured(state: State | None) -> str:
     return f"[{colour}]{state.value if state else 'never asked'}[/]"
 
 
-def _coloured_days_left(days_left: int, *, is_done: bool) -> str:
-    if is_done or days_left > 3:
-        return str(days_left)
-    return f"[{'red' if days_left <= 1 else 'yellow'}]{days_left}[/]"
+def _coloured_days_left(status: "DayStatus") -> str:
+    days = status.days_left
+    minutes = status.time_left // timedelta(minutes=1)
+    last_day = f"{minutes // 60} h" if minutes >= 60 else f"{minutes} min"
+    text = last_day if days == 1 else str(days)
+    if status.state in DONE or days > 3:
+        return text
+    return f"[{'red' if days <= 1 else 'yellow'}]{text}[/]"

@@ -36,9 +36,14 @@ class DayStatus:
     revision: int
     row_count: int
     fetched_at: datetime | None
-    days_left: int
-    """Days until the API forgets it; 0 where it has."""
+    time_left: timedelta
+    """Until the API forgets it; nothing where it has."""
     problem: str
+
+    @property
+    def days_left(self) -> int:
+        """The same in days, begun ones included."""
+        return -(-self.time_left // timedelta(days=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +168,10 @@ def _status(
     parts: Parts, name: str, day: date, row: dict[str, Any] | None, now: datetime
 ) -> DayStatus:
     settings = parts.settings
-    left = expires_at(day, settings.timezone, settings.retention_days) - now
-    days_left = max(0, -(-left // timedelta(days=1)))
+    forgotten_at = expires_at(day, settings.timezone, settings.retention_days)
+    time_left = max(timedelta(), forgotten_at - now)
     if row is None:
-        return DayStatus(name, day, None, 0, 0, None, days_left, "")
+        return DayStatus(name, day, None, 0, 0, None, time_left, "")
     state = State(row["state"])
     problem = problem_of(state, row["error_code"], row["error_info"])
     if is_unready(parts, day, state, row["revision"]):
@@ -178,6 +183,6 @@ def _status(
         revision=row["revision"],
         row_count=row["row_count"],
         fetched_at=row["fetched_at"],
-        days_left=days_left,
+        time_left=time_left,
         problem=problem,
     )

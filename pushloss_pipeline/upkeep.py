@@ -12,7 +12,8 @@ from datetime import date, timedelta
 
 from pushloss_pipeline.adapters.comparison import differences
 from pushloss_pipeline.adapters.delta import LONG_AGO, Ailment, DataFile, StoredTable
-from pushloss_pipeline.domain.errors import PushLossError, StoreError
+from pushloss_pipeline.adapters.sql_files import read_statements
+from pushloss_pipeline.domain.errors import PushLossError, StoreError, UsageError
 from pushloss_pipeline.domain.model import Answer, AppDay
 from pushloss_pipeline.domain.tables import PUSH_LOSS_REVISIONS, SCHEMA_VERSION
 from pushloss_pipeline.domain.verdict import Standing, judge_all, missing_entries
@@ -219,14 +220,13 @@ class _Doctor:
             return Finding(looked_at, wrong=wrong, done=(done,), is_mended=is_all)
         first = min(file.first_day for file in broken)
         last = max(file.last_day for file in broken)
-        advice = f"answers of days from {first} to {last} are lost: put the files back"
-        advice += " from a backup of the data folder, or load again what can be asked"
+        lost = f"answers of days from {first} to {last} are lost;"
+        advice = (
+            f"{lost} what the API still tells: `pushloss load {first} {last}`",
+            "all the rest: restore the whole lake/ as docs/operations.md says",
+        )
         return Finding(
-            looked_at,
-            wrong=wrong,
-            done=(done,),
-            advice=(advice,),
-            is_mended=False,
+            looked_at, wrong=wrong, done=(done,), advice=advice, is_mended=False
         )
 
     def days(self, looked_at: str) -> Finding:
@@ -285,7 +285,7 @@ class _Doctor:
             *((f"{len(unsound)} revisions restated",) if unsound else ()),
         )
         advice = (
-            *(("put the files back from a backup",) if beyond else ()),
+            *(("restore the whole lake/ from a backup",) if beyond else ()),
             *(
                 f"pushloss load {key.loss_date} {key.loss_date}"
                 f" --app {names[key.sdk_app_id]}"
@@ -366,8 +366,13 @@ class _Doctor:
 
         try:
             record = self._lake.revisions()
-            return tuple(differences(path, record, on_month=on_month))
-        except StoreError as problem:
+            wrong = tuple(differences(path, record, on_month=on_month))
+            # Bound, not run: a view that is missing or broken says so.
+            self._parts.warehouse.query_all(
+                [f"from {view.name} limit 0" for view in read_statements("views")]
+            )
+            return wrong
+        except (StoreError, UsageError) as problem:
             return (" ".join(str(problem).split()),)
 
     def leftovers(self, looked_at: str) -> Finding:

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pushloss_pipeline.domain.errors import ConfigurationError
+from pushloss_pipeline.domain.errors import ConfigurationError, StoreError
 from pushloss_pipeline.launch import Finished, open_instance, run_job
 from tests.defs.site import (
     LOSSES,
@@ -160,6 +160,15 @@ def is_recorded(site: Site, day: date) -> bool:
             for run in instance.get_runs()
             for event in instance.all_logs(run.run_id)
         )
+
+
+def test_a_folder_that_cannot_be_written_is_told(site: Site) -> None:
+    """No traceback: which folder, and what to do."""
+    site.settings.local_dir.mkdir(exist_ok=True)
+    (site.settings.local_dir / "dagster.lock").mkdir()
+
+    with pytest.raises(StoreError, match=r"cannot write to .*the user that owns it"):
+        launch(site, site.days(1))
 
 
 def test_without_a_home_runs_are_kept_in_the_checkout(site: Site) -> None:

@@ -31,6 +31,12 @@ def written(folder: Path, *, head: str = "", app: str = APP) -> Path:
     return path
 
 
+def test_a_file_that_cannot_be_read_is_told() -> None:
+    """What keeps the configuration from being read is said, not thrown."""
+    with pytest.raises(ConfigurationError, match="cannot read /proc/self/mem"):
+        read_settings(Path("/proc/self/mem"))
+
+
 def test_the_example_is_a_valid_configuration():
     """What people copy can be read, and shows the defaults."""
     settings = read_settings(EXAMPLE)

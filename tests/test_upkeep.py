@@ -454,6 +454,7 @@ EDITS = {
     "another state": "update push_loss_days set state = 'failed'",
     "a row more": "insert into push_loss from push_loss limit 1",
     "no table": "drop table push_loss cascade",
+    "no view": "drop view push_loss_by_day",
 }
 
 

@@ -11,9 +11,7 @@ with app_spans as (
         apps.app,
         greatest(
             least(
-                min(days.loss_date) filter (
-                    where days.state <> 'expired' or days.revision > 0
-                ),
+                apps.first_date,
                 case when apps.is_configured then cast($askable_first as date) end
             ),
             cast($trend_first as date)
@@ -27,7 +25,12 @@ with app_spans as (
         on
             apps.sdk_app_id = days.sdk_app_id
             and days.loss_date <= cast($last as date)
-    group by apps.sdk_app_id, apps.app, apps.is_configured
+    where apps.is_configured or apps.first_date is not null
+    group by
+        apps.sdk_app_id,
+        apps.app,
+        apps.first_date,
+        apps.is_configured
 
 ),
 

@@ -1,4 +1,5 @@
--- Applications that are configured or have ever been loaded.
+-- Applications that are configured or have ever been loaded. One that is no longer
+-- configured and never had an accepted answer has no first day: nothing is missed.
 -- Grain: one row per sdk_app_id.
 -- Reads: configured_apps, day_entries.
 
@@ -30,7 +31,8 @@ select
     arg_max(known.app, known.fetched_at) as app,
     false as is_configured,
     null as base_url,
-    any_value(first_days.first_date) as first_date
+    case when max(known.revision) > 0 then any_value(first_days.first_date) end
+        as first_date
 from day_entries as known
 left join first_days
     on known.sdk_app_id = first_days.sdk_app_id

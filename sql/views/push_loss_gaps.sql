@@ -48,7 +48,9 @@ calendar as (
     from push_loss_days as days
     inner join apps
         on days.sdk_app_id = apps.sdk_app_id
-    where days.revision = 0
+    where
+        days.revision = 0
+        and (apps.is_configured or apps.first_date is not null)
 
 )
 

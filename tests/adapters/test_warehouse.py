@@ -33,6 +33,7 @@ from tests.builders import (
     B,
     a_body,
     a_decision,
+    a_refusal,
     an_answer,
     no_answer,
 )
@@ -430,6 +431,20 @@ def test_apps(place: Place) -> None:
         (SHOP_ID, "shop", True, "https://a.example", DAY),
         (CHAT_ID, "chat", True, "https://a.example", None),
     ] == place.rows("from apps order by sdk_app_id")
+
+
+def test_an_app_that_came_to_nothing_is_not_missed(place: Place) -> None:
+    """Removed without ever an accepted answer, an app leaves no gap."""
+    place.load(an_answer(1), an_answer(2, a_refusal(70020), sdk_app_id=7, app="game"))
+    place.publish(apps=[SHOP])
+
+    assert [(7, None)] == place.rows(
+        "select sdk_app_id, first_date from apps where not is_configured"
+    )
+    assert [] == place.rows("from push_loss_gaps")
+    assert [(1, 0)] == place.rows(
+        "select app_count, missing_app_count from push_loss_by_day"
+    )
 
 
 NAMED = ("push_loss", "push_loss_history", "push_loss_days", "push_loss_by_app")

@@ -65,6 +65,7 @@ def test_another_zone_is_refused(shop, pushloss, week):
         ("replay", day, day),
         ("accept", day, "--app", "app_0000"),
         ("report",),
+        ("check",),
     ):
         ran = pushloss(*command)
         assert 2 == ran.code, command

@@ -101,8 +101,10 @@ class Site:
         colours = [statuses[day.isoformat()] for day in days]
         return [colour.value if colour else None for colour in colours]
 
-    def materialized(self, key: dg.AssetKey, day: date) -> list[dict[str, Any]]:
-        """The metadata of each materialization of a day, newest first."""
+    def materialized(
+        self, key: dg.AssetKey, day: date | None = None
+    ) -> list[dict[str, Any]]:
+        """The metadata of each materialization (of a day), newest first."""
         with self.instance() as instance:
             found = instance.fetch_materializations(_of(key, day), limit=100)
         return [
@@ -228,8 +230,9 @@ def _parts_later(later: timedelta, settings: Settings) -> Parts:
     return replace(parts, clock=lambda: parts.clock() + later)
 
 
-def _of(key: dg.AssetKey, day: date) -> dg.AssetRecordsFilter:
-    return dg.AssetRecordsFilter(asset_key=key, asset_partitions=[day.isoformat()])
+def _of(key: dg.AssetKey, day: date | None) -> dg.AssetRecordsFilter:
+    days = [day.isoformat()] if day else None
+    return dg.AssetRecordsFilter(asset_key=key, asset_partitions=days)
 
 
 def failure_of(run: dg.ExecuteInProcessResult) -> dg.Failure:

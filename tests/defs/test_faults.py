@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from pushloss_pipeline.defs.ledger import WAREHOUSE
 from tests.defs.site import CHAT, LOSSES, SHOP, Site, failure_of
 
 
@@ -47,6 +48,22 @@ def test_an_app_that_is_refused_stops_and_is_counted(site: Site) -> None:
     assert f"shop {days[2]} not asked: shop was refused" in str(
         failure_of(run).description
     )
+
+
+def test_days_that_are_in_stay_green_when_they_cannot_be_asked(site: Site) -> None:
+    """An app without permission makes red what is missing, not what it has."""
+    days = site.days()
+    site.run(days)
+    site.simulator.script(
+        [{"sdk_app_id": SHOP.sdk_app_id, "error_code": 60010, "times": None}]
+    )
+    run = site.run(days)
+
+    assert not run.success
+    assert site.partitions(LOSSES, days) == ["FAILED", "MATERIALIZED", "MATERIALIZED"]
+    assert "not asked anew" in site.materialized(LOSSES, days[2])[0]
+    (warehouse,) = site.materialized(WAREHOUSE)[:1]
+    assert warehouse["changed app days"] == 1
 
 
 def test_no_fault_brings_a_secret_to_light(site: Site) -> None:
