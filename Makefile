@@ -54,7 +54,7 @@ systemd: # the unit files of deploy/ are tested by systemd-analyze
 	} || { echo "The tests need systemd-analyze: sudo apt-get install systemd"; exit 1; }
 
 test: $(STAMP) browser systemd ## Run the test suite
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(BIN)/pytest -n 2 --dist loadfile -m slow

@@ -28,7 +28,17 @@ def pytest_configure() -> None:
 
 
 LONG = frozenset(
-    {"test_quarter", "test_backfill", "test_long_backfill", "test_processes"}
+    {
+        "test_quarter",
+        "test_backfill",
+        "test_long_backfill",
+        "test_processes",
+        "test_upkeep",
+        "test_sensors",
+        "test_steps",
+        "test_load",
+        "test_warehouse",
+    }
 )
 
 

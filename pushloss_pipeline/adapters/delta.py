@@ -254,8 +254,8 @@ class StoredTable:
 
     def require_known_version(self) -> None:
         """Raise StoreError where a newer package has made it."""
-        if self._can_be_looked_at():
-            found = _schema_version(self._open())
+        if table := self._opened_if_it_can_be():
+            found = _schema_version(table)
             require_known_version(found, f"the record {self._folder}")
 
     def prepare(self) -> None:
@@ -263,19 +263,16 @@ class StoredTable:
 
         Call it in the writers' turn. Raises StoreError where it is newer.
         """
-        if self._can_be_looked_at():
-            self._open_to_write()
+        if table := self._opened_if_it_can_be():
+            self._make_writable(table)
 
-    def _can_be_looked_at(self) -> bool:
+    def _opened_if_it_can_be(self) -> DeltaTable | None:
         try:
-            if not self.is_there():
-                return False
-            self._open()
+            return self._open() if self.is_there() else None
         except StoreError as problem:
             # Whoever needs this table is told; the other one can still be written.
             _log.warning("table %s is not looked at: %s", self.name, problem)
-            return False
-        return True
+            return None
 
     def merge(self, partition: Mapping[str, str]) -> None:
         """Make one file of a partition's small ones; `sweep` removes these later."""
@@ -344,11 +341,15 @@ class StoredTable:
 
     def _open_to_write(self) -> DeltaTable:
         table = self._open()
+        self._make_writable(table)
+        return table
+
+    def _make_writable(self, table: DeltaTable) -> None:
+        """Upgrade an older table; raise StoreError where it is newer."""
         require_known_version(_schema_version(table), f"the record {self._folder}")
         if _schema_version(table) < SCHEMA_VERSION:
             with _told_as_store_error(f"write the record {self._folder}"):
                 self._upgrade(table)
-        return table
 
     @_again_after_a_conflict
     def _upgrade(self, table: DeltaTable) -> None:

@@ -217,9 +217,8 @@ class Warehouse:
         require_known_version(record.schema_version, "the record")
         published_version = self.schema_version()
         require_known_version(published_version or 1, self.path)
-        self._prepare_work(_making(record))
         # Its end writes the checkpoint: the file is whole then, without a WAL.
-        with _opened(self._work) as work:
+        with self._working(_making(record)) as work:
             changed = _stage_changes(work, record)
             _stage_bounds(work, bounds)
             for name, table in given.items():
@@ -232,15 +231,18 @@ class Warehouse:
             self._replace_published()
         return Published(changed, is_due, rows)
 
-    def _prepare_work(self, making: str) -> None:
-        """Build the work file anew where it is missing, or of other making."""
+    @contextmanager
+    def _working(self, making: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The work file, built anew where it is missing or of other making."""
         if self._work.exists():
             with _opened(self._work) as work:
                 if _made_by(work) == making:
+                    yield work
                     return
             self._discard_work()
         with _opened(self._work) as work:
             _create_objects(work, making)
+            yield work
 
     def _discard_work(self) -> None:
         self._work.unlink(missing_ok=True)

@@ -45,6 +45,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.slow
 def test_sixty_days_are_one_run(site: Site) -> None:
     """All are green, each with its figures; the log tells how far the run is."""
     days = site.days(DAYS)
