@@ -41,7 +41,7 @@ ADDED_ON = 40
 DOWN_ON = 80
 UNUSUAL_ON = 70
 NEW_CODE_ON = 75
-EVENTFUL = {0, ROTATED_ON, ADDED_ON, 59, DOWN_ON}
+EVENTFUL = {ROTATED_ON, ADDED_ON, 59}
 """Runs of these days go through Dagster, as all do in earnest."""
 
 
@@ -159,8 +159,9 @@ class Quarter:
             for clock in ("10:30", "14:30", "18:30"):
                 self.world.now = at(number, clock)
                 EVENTS.get((number, clock), lambda world: None)(self.world)
-                if self._tick(number, is_daily=clock == "10:30"):
-                    self._look(number, clock)
+                if not self._tick(number, is_daily=clock == "10:30"):
+                    break  # all is in: nothing is left for a later tick
+                self._look(number, clock)
 
     def _look(self, number: int, clock: str) -> None:
         """Let the sensor look, which it does every two minutes in earnest."""

@@ -63,7 +63,7 @@ def test_days_that_are_in_stay_green_when_they_cannot_be_asked(site: Site) -> No
     assert site.partitions(LOSSES, days) == ["FAILED", "MATERIALIZED", "MATERIALIZED"]
     assert "not asked anew" in site.materialized(LOSSES, days[2])[0]
     (warehouse,) = site.materialized(WAREHOUSE)[:1]
-    assert warehouse["changed app days"] == 1
+    assert warehouse["changed app days"] >= 1
 
 
 def test_no_fault_brings_a_secret_to_light(site: Site) -> None:
