@@ -26,6 +26,7 @@ from pushloss_pipeline.domain.errors import (
     UsageError,
 )
 from pushloss_pipeline.domain.verdict import DONE, State
+from pushloss_pipeline.domain.words import counted
 
 if TYPE_CHECKING:
     from pushloss_pipeline.adapters.warehouse import Rows
@@ -457,8 +458,9 @@ def _run_days(
         except KeyboardInterrupt:
             progress.stop()
             _complain(
-                f"interrupted; {_app_days(len(outcomes))} kept. Run it again for the"
-                " rest" + ("" if missing else ", with --missing for what was never in")
+                f"interrupted; {counted(len(outcomes), 'app day')} kept. Run it again"
+                " for the rest"
+                + ("" if missing else ", with --missing for what was never in")
             )
             raise typer.Exit(INTERRUPTED_EXIT) from None
         progress.update(bar, completed=len(days) * len(names))
@@ -490,15 +492,11 @@ def _tell(outcomes: "Sequence[DayOutcome]") -> int:
         return 0
     _say(
         ("" if failed else "[green]✓[/] ")
-        + f"{_app_days(len(done))} done"
+        + f"{counted(len(done), 'app day')} done"
         + (f" ({states}), {revised} with new content" if done else "")
         + (f"; [red]{len(failed)} failed[/]" if failed else "")
     )
     return len(failed)
-
-
-def _app_days(count: int) -> str:
-    return f"{count} app day{'' if count == 1 else 's'}"
 
 
 def _open() -> "Parts":
@@ -586,8 +584,8 @@ def _tell_unfinished(statuses: "Sequence[DayStatus]", names: Sequence[str]) -> N
     chosen = "".join(f" --app {name}" for name in names)
     unit = " days" if next_lost.days_left > 1 else ""
     _say(
-        f"\n{_app_days(len(unfinished))} not in; the API forgets the first in "
-        f"{_coloured_days_left(next_lost)}{unit}"
+        f"\n{counted(len(unfinished), 'app day')} not in; the API forgets the first"
+        f" in {_coloured_days_left(next_lost)}{unit}"
         f"\n  → pushloss load {min(days)} {max(days)} --missing{escape(chosen)}"
     )
 

@@ -7,9 +7,7 @@ from datetime import date, datetime, time, timedelta
 from uuid import uuid4
 
 from pushloss_pipeline.adapters.lake import Lake
-from pushloss_pipeline.adapters.sql_files import (
-    catalogue,
-)
+from pushloss_pipeline.adapters.sql_files import catalogue
 from pushloss_pipeline.adapters.warehouse import Published, Warehouse
 from pushloss_pipeline.asking import Arrival, Attempts, OpenClient, Unasked, ask_apps
 from pushloss_pipeline.domain.advice import what_to_do
@@ -197,6 +195,7 @@ def accept_day(parts: Parts, name: str, day: date) -> DayOutcome:
 
 def undo_acceptance(parts: Parts, name: str, day: date) -> DayOutcome:
     """Take an acceptance back: the day's rows stand again, and it is held again."""
+    require_same_days(parts)
     app_day = key_of(parts, name, day)
     entries = parts.lake.entries([app_day]).get(app_day, [])
     answers = {a.response_id: a for a in parts.lake.answers([app_day]).get(app_day, [])}

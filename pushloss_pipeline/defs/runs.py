@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from pushloss_pipeline.defs.ledger import LOSSES, REPORT, RESPONSES
+from pushloss_pipeline.defs.ledger import LOSSES, REPORT, RESPONSES, WAREHOUSE
 from pushloss_pipeline.defs.schedules import LOAD_JOB, REPLAY_JOB
 
 MAINTENANCE_JOB = "weekly_maintenance"
 
 _JOBS = frozenset({LOAD_JOB, REPLAY_JOB, MAINTENANCE_JOB})
-_ASSETS = frozenset({RESPONSES, LOSSES, dg.AssetKey("warehouse"), REPORT})
+_ASSETS = frozenset({RESPONSES, LOSSES, WAREHOUSE, REPORT})
 
 
 def is_ours(run: dg.DagsterRun) -> bool:

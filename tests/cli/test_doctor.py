@@ -64,6 +64,7 @@ def test_another_zone_is_refused(shop, pushloss, week):
         ("load", day, day),
         ("replay", day, day),
         ("accept", day, "--app", "app_0000"),
+        ("accept", day, "--app", "app_0000", "--undo"),
         ("report",),
         ("check",),
     ):
