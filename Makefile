@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser systemd demo dev test test-slow check lint bench fmt clean
+.PHONY: help install browser systemd demo dev test test-slow reliability check lint bench fmt clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ test: $(STAMP) browser systemd ## Run the test suite
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	@$(BIN)/pytest -n 2 --dist loadfile -m slow
+
+reliability: $(STAMP) browser ## Attack it, all of it, and write docs/reliability.md anew
+	@PUSHLOSS_WRITE_DOCS=1 $(BIN)/pytest -m "" tests/trust
 
 bench: $(STAMP) ## Time the views on a million rows
 	@$(BIN)/python -m benchmarks.views
