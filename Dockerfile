@@ -2,15 +2,15 @@
 # docs/operations.md shows how to run both.
 FROM python:3.11-slim AS build
 WORKDIR /opt/pushloss
-COPY Makefile pyproject.toml uv.lock README.md ./
+COPY pyproject.toml uv.lock bootstrap.txt README.md ./
 RUN python -m venv .venv \
-    && .venv/bin/pip install --quiet "uv==$(sed -n 's/^UV_VERSION := //p' Makefile)" \
+    && .venv/bin/pip install --quiet --require-hashes --no-deps --requirement bootstrap.txt \
     && .venv/bin/uv export --quiet --frozen --no-dev --no-emit-project --output-file lock.txt \
-    && .venv/bin/pip install --quiet --require-hashes --no-deps --requirement lock.txt \
-    && .venv/bin/pip uninstall --quiet --yes uv
+    && .venv/bin/pip install --quiet --require-hashes --no-deps --no-build-isolation --requirement lock.txt
 COPY sql sql
 COPY pushloss_pipeline pushloss_pipeline
-RUN .venv/bin/pip install --quiet --no-deps .
+RUN .venv/bin/pip install --quiet --no-deps --no-build-isolation . \
+    && .venv/bin/pip uninstall --quiet --yes uv hatchling editables setuptools trove-classifiers tomlkit
 
 FROM python:3.11-slim
 COPY --from=build /opt/pushloss/.venv /opt/pushloss/.venv

@@ -5,27 +5,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What pip is told about indexes, proxies and certificates holds for everything
-# here: uv only reads the lock, pip installs.
+# here: uv only reads the lock, pip installs. What builds is locked as well:
+# nothing enters without a hash that stands in this folder.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser systemd demo dev test test-slow reliability check lint bench fmt clean
+.PHONY: help install browser systemd demo dev test test-slow reliability audit check lint bench fmt clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(STAMP) ## Install into .venv what uv.lock says
 
-$(STAMP): pyproject.toml uv.lock
+$(STAMP): pyproject.toml uv.lock bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12"; exit 1; }
 	@echo "Installing into $(VENV), once; about a minute …"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) install uv==$(UV_VERSION)
+	@$(PIP) install --require-hashes --no-deps --requirement bootstrap.txt
 	@$(BIN)/uv export --quiet --frozen --all-extras --no-emit-project --output-file $(VENV)/lock.txt
-	@$(PIP) install --require-hashes --no-deps --requirement $(VENV)/lock.txt
-	@$(PIP) install --no-deps --editable .
+	@$(PIP) install --require-hashes --no-deps --no-build-isolation --requirement $(VENV)/lock.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(STAMP) ## Load a made-up week through Dagster and show what came of it
@@ -61,6 +61,9 @@ test-slow: $(STAMP) ## Run the tests that take minutes
 
 reliability: $(STAMP) browser ## Attack it, all of it, and write docs/reliability.md anew
 	@PUSHLOSS_WRITE_DOCS=1 $(BIN)/pytest -m "" tests/trust
+
+audit: $(STAMP) ## Look all that uv.lock names up among the known vulnerabilities
+	@$(BIN)/python -m tests.audit
 
 bench: $(STAMP) ## Time the views on a million rows
 	@$(BIN)/python -m benchmarks.views
