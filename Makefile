@@ -63,7 +63,7 @@ reliability: $(STAMP) browser ## Attack it, all of it, and write docs/reliabilit
 	@PUSHLOSS_WRITE_DOCS=1 $(BIN)/pytest -m "" tests/trust
 
 audit: $(STAMP) ## Look all that uv.lock names up among the known vulnerabilities
-	@$(BIN)/python -m tests.audit
+	@$(BIN)/python -m tests.trust.audit
 
 bench: $(STAMP) ## Time the views on a million rows
 	@$(BIN)/python -m benchmarks.views
