@@ -3,7 +3,6 @@
 import difflib
 import os
 import re
-import tomllib
 from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
@@ -130,7 +129,7 @@ class Settings(BaseSettings):
     data_dir: str = "data"
     retention_days: Annotated[int, Field(ge=1, le=366)] = 7
     calls_per_second: Annotated[float, Field(gt=0, le=10_000)] = 1.0
-    start_date: date
+    start_date: Annotated[date, Field(ge=date(2000, 1, 1), lt=date(3000, 1, 1))]
     schedule_time: Annotated[time, BeforeValidator(_local_time)] = time(10, 30)
     alarm_url_env: Annotated[str, Field(pattern=_VARIABLE)] | None = None
     report_url: str | None = None
@@ -150,6 +149,13 @@ class Settings(BaseSettings):
         """Arguments before file; no variable but the documented two is looked at."""
         path = init_settings()["config_path"]
         return init_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _possible_folder(cls, folder: str) -> str:
+        if "\0" in folder:
+            raise ValueError("no folder has a NUL character in its name")
+        return folder
 
     @field_validator("apps")
     @classmethod
@@ -273,14 +279,15 @@ def read_settings(path: Path | None = None) -> Settings:
         )
     try:
         return Settings(config_path=path, **_overrides())
-    except tomllib.TOMLDecodeError as problem:
-        raise ConfigurationError(f"{path} is not valid TOML: {problem}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is not UTF-8 text") from None
     except OSError as problem:
         raise ConfigurationError(f"cannot read {path}: {problem.strerror}") from None
     except ValidationError as problem:
         raise ConfigurationError(_in_words(path, problem)) from None
+    except (ValueError, RecursionError) as problem:
+        # Of tomllib, also of numbers too long for Python and brackets too deep for it.
+        raise ConfigurationError(f"{path} is not valid TOML: {problem}") from None
 
 
 def _overrides() -> dict[str, Any]:

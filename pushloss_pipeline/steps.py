@@ -25,7 +25,6 @@ from pushloss_pipeline.domain.window import (
     day_bounds,
     day_window,
     is_expired,
-    is_over,
     last_complete_day,
 )
 from pushloss_pipeline.settings import Settings
@@ -92,8 +91,8 @@ def days_between(parts: Parts, first: date, last: date) -> tuple[date, ...]:
             f"{first} is before start_date {settings.start_date} of "
             f"{settings.config_path}; set start_date earlier or ask for later days"
         )
-    if not is_over(last, settings.timezone, now):
-        newest = last_complete_day(settings.timezone, now)
+    newest = last_complete_day(settings.timezone, now)
+    if last > newest:
         raise UsageError(
             f"{last} is not over in {settings.timezone}; the newest complete day is "
             f"{newest}"

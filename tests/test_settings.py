@@ -73,6 +73,9 @@ def test_the_example_shows_every_setting_and_region():
         ("schedule_time = '25:00'", APP, "schedule_time"),
         ("schedule_time = 'noon'", APP, "10:30"),
         ("start_date = ", APP, "TOML"),
+        (f"retention_days = {'9' * 5000}", APP, "TOML"),
+        (f"retention_days = {'[' * 5000}", APP, "TOML"),
+        ('data_dir = "a\\u0000b"', APP, "data_dir: no folder has a NUL"),
         ("", "", "apps: is missing"),
         ("", APP.replace("shop", '"a/b"'), "app name"),
         ("", APP.replace("singapore", "moon"), "unknown region"),
@@ -102,6 +105,16 @@ def test_a_mistake_is_named_with_its_place(tmp_path, head, app, words):
         read_settings(path)
 
     assert words in str(mistake.value) and str(path) in str(mistake.value)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "1999-12-31", "3000-01-01"])
+def test_a_start_that_no_app_can_have_is_refused(tmp_path, day):
+    """A slip in the year is told before it makes a million partitions."""
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace("2026-01-01", day))
+
+    with pytest.raises(ConfigurationError, match="start_date"):
+        read_settings(path)
 
 
 def test_a_key_in_the_file_is_refused_and_not_repeated(tmp_path):

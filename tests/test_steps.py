@@ -66,8 +66,13 @@ def test_days_between(world: World) -> None:
         (date(2026, 3, 1), date(2026, 4, 1), "2026-04-01 is not over"),
         (date(2025, 12, 31), DAY, "before start_date 2026-01-01 of .*pushloss.toml"),
         (DAY, date(2026, 3, 10), "2026-03-11 is after 2026-03-10"),
+        (date.max, date.max, "9999-12-31 is not over"),
+        (date.min, date.min, "0001-01-01 is before start_date"),
     ],
-    ids=["not over", "in the future", "before the start", "reversed"],
+    ids=[
+        *("not over", "in the future", "before the start", "reversed"),
+        *("the last day of all", "the first day of all"),
+    ],
 )
 def test_days_refused(world: World, first: date, last: date, reason: str) -> None:
     """Days that cannot be asked for are refused before any call."""

@@ -15,7 +15,7 @@ from pushloss_pipeline.domain.model import (
     Stage,
     platform_name,
 )
-from pushloss_pipeline.domain.parse import DUPLICATE_ROW, MAX_COUNT
+from pushloss_pipeline.domain.parse import DUPLICATE_ROW, MAX_COUNT, bounded, shown
 
 _values = attrgetter(*(column.name for column in fields(LossRow)))
 _STAGE_ORDER = {stage: position for position, stage in enumerate(Stage)}
@@ -25,12 +25,15 @@ def flatten(report: LossReport) -> tuple[tuple[LossRow, ...], tuple[str, ...]]:
     """Rows by stage, scope, platform and code; with the warnings this step adds.
 
     Entries of one key are added up, with a warning: the page does not say
-    whether they occur. Raises BadPayload where the sum fits no column.
+    whether they occur. Raises BadPayload where a sum, or that of a whole scope,
+    fits no column.
     """
     groups = _by_key(report.entries)
     rows = sorted(map(_row, groups), key=_position)
-    warnings = sorted(_duplicate_warning(group) for group in groups if len(group) > 1)
-    return tuple(rows), tuple(warnings)
+    for scope in Scope:
+        counts = (row.err_count for row in rows if row.scope is scope)
+        _require_fit(sum(counts), f"counts of scope {scope}", place=str(scope))
+    return tuple(rows), bounded(_duplicate_warning(g) for g in groups if len(g) > 1)
 
 
 def content_hash(rows: Sequence[LossRow]) -> str:
@@ -68,12 +71,15 @@ def _weight(entry: LossEntry) -> tuple[int, bool, str]:
 
 def _sum(group: list[LossEntry]) -> int:
     total = sum(entry.err_count for entry in group)
+    _require_fit(total, "counts of one key", place=_key_text(group[0]))
+    return total
+
+
+def _require_fit(total: int, what: str, *, place: str) -> None:
     if total > MAX_COUNT:
         raise BadPayload(
-            f"counts of one key add up to {total}, more than {MAX_COUNT}",
-            place=_key_text(group[0]),
+            f"{what} add up to {total}, more than {MAX_COUNT}", place=place
         )
-    return total
 
 
 def _position(row: LossRow) -> tuple[int, int, str]:
@@ -87,5 +93,4 @@ def _duplicate_warning(group: list[LossEntry]) -> str:
 
 def _key_text(entry: LossEntry) -> str:
     where = "overall" if entry.platform_id is None else f"platform {entry.platform_id}"
-    code = json.dumps(entry.err_code, ensure_ascii=False)
-    return f"{entry.stage} {where} code {code}"
+    return f"{entry.stage} {where} code {shown(entry.err_code)}"

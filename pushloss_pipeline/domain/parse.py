@@ -5,8 +5,9 @@ odd is read, with a warning. The caller keeps the bytes in either case.
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Any
 
 from pushloss_pipeline.domain.errors import BadPayload
@@ -32,7 +33,12 @@ MAX_PLATFORM_ID = 2**31 - 1
 # Python can be told to refuse longer integers, but never shorter ones than
 # this: whether an answer is read must not hang on a setting of the interpreter.
 _MAX_DIGITS = 640
+# Nor on how deep in its own calls the interpreter is.
+_MAX_DEPTH = 100
 _EXCERPT_LENGTH = 60
+_PATH_LENGTH = 200
+_INFO_LENGTH = 1000
+_WARNINGS_OF_A_KIND = 20
 
 _STATUS_FIELDS = frozenset(
     {"ActionStatus", "ErrorCode", "ErrorInfo", "ResultCode", "ResultInfo"}
@@ -67,9 +73,10 @@ def read_status(body: bytes) -> Status:
     if not isinstance(answer, dict):
         return Status(None, None)
     info = _either(answer, "ErrorInfo", "ResultInfo")
+    text = _cut(_storable(info), _INFO_LENGTH) if isinstance(info, str) else None
     return Status(
         error_code=_code(_either(answer, "ErrorCode", "ResultCode")),
-        error_info=_storable(info) if isinstance(info, str) else None,
+        error_info=text,
     )
 
 
@@ -77,7 +84,7 @@ def parse_report(body: bytes) -> LossReport:
     """The loss report of an OK answer; raises BadPayload rather than guess."""
     answer = _load(body)
     if not isinstance(answer, dict):
-        raise BadPayload(f"the answer is {_shown(answer)}, no object", place="$")
+        raise BadPayload(f"the answer is {shown(answer)}, no object", place="$")
     warnings: set[str] = set()
     _require_ok(answer, warnings)
     holder = _find_holder(answer)
@@ -86,8 +93,22 @@ def parse_report(body: bytes) -> LossReport:
     return LossReport(
         envelope=holder.envelope,
         entries=tuple(_entries(holder, warnings)),
-        warnings=tuple(sorted(warnings)),
+        warnings=bounded(warnings),
     )
+
+
+def bounded(warnings: Iterable[str]) -> tuple[str, ...]:
+    """Sorted, and of each kind no more than can be read: the last one counts the rest.
+
+    They are kept with the day, and what is odd a million times is one oddity.
+    """
+    told: list[str] = []
+    for kind, group in groupby(sorted(warnings), lambda text: text.partition(":")[0]):
+        texts = list(group)
+        told += texts[:_WARNINGS_OF_A_KIND]
+        if len(texts) > _WARNINGS_OF_A_KIND:
+            told.append(f"{kind}: {len(texts) - _WARNINGS_OF_A_KIND} more")
+    return tuple(told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +127,7 @@ def _load(body: bytes) -> object:
             parse_int=_int_of_sane_length,
             parse_constant=_no_number,
         )
+        unreadable = _find_unreadable(tree)
     except UnicodeDecodeError as error:
         raise BadPayload("not UTF-8 text", place=f"byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -115,7 +137,9 @@ def _load(body: bytes) -> object:
         ) from error
     except RecursionError as error:
         raise BadPayload("nested too deeply to be read", place="$") from error
-    _refuse_unreadable(tree)
+    if unreadable is not None:
+        path, mark = unreadable
+        raise BadPayload(mark.problem, place=_cut_inside(f"${path}"))
     return tree
 
 
@@ -127,7 +151,7 @@ def _object_without_repeats(pairs: list[tuple[str, object]]) -> object:
     fields: dict[str, object] = {}
     for name, value in pairs:
         if name in fields:
-            return _Unreadable(f"the key {_shown(name)} stands twice in one object")
+            return _Unreadable(f"the key {shown(name)} stands twice in one object")
         fields[name] = value
     return fields
 
@@ -142,37 +166,52 @@ def _no_number(constant: str) -> _Unreadable:
     return _Unreadable(f"{constant} is no number")
 
 
-def _refuse_unreadable(tree: object) -> None:
-    for path, value in _nodes(tree):
-        if isinstance(value, _Unreadable):
-            raise BadPayload(value.problem, place=path)
+def _find_unreadable(tree: object, depth: int = 0) -> tuple[str, _Unreadable] | None:
+    """The first mark and its path; the paths of all that is sound take no memory."""
+    if isinstance(tree, _Unreadable):
+        return "", tree
+    if depth > _MAX_DEPTH:
+        raise RecursionError
+    for step, value in _fields(tree):
+        if isinstance(value, dict | list | _Unreadable):
+            found = _find_unreadable(value, depth + 1)
+            if found is not None:
+                path, mark = found
+                return _below("", step) + path, mark
+    return None
 
 
-def _nodes(tree: object) -> Iterator[tuple[str, object]]:
-    waiting = [("$", tree)]
-    while waiting:
-        path, value = waiting.pop()
-        yield path, value
-        if isinstance(value, dict):
-            waiting.extend((_below(path, name), value[name]) for name in value)
-        elif isinstance(value, list):
-            waiting.extend((f"{path}[{i}]", item) for i, item in enumerate(value))
+def _fields(tree: object) -> Iterable[tuple[str | int, object]]:
+    if isinstance(tree, dict):
+        return tree.items()
+    return enumerate(tree) if isinstance(tree, list) else ()
 
 
-def _below(path: str, name: str) -> str:
+def _below(path: str, name: str | int) -> str:
+    if isinstance(name, int):
+        return f"{path}[{name}]"
     plain = name.isidentifier() and len(name) <= _EXCERPT_LENGTH
-    return f"{path}.{name}" if plain else f"{path}[{_shown(name)}]"
+    return f"{path}.{name}" if plain else f"{path}[{shown(name)}]"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value in a message: as JSON, cut to what can be read and stored."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         return "an array"
-    text = _storable(json.dumps(value, ensure_ascii=False))
-    if len(text) <= _EXCERPT_LENGTH:
-        return text
-    return text[:_EXCERPT_LENGTH] + "…"
+    return _cut(_storable(json.dumps(value, ensure_ascii=False)), _EXCERPT_LENGTH)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[:length] + "…"
+
+
+def _cut_inside(path: str) -> str:
+    if len(path) <= _PATH_LENGTH:
+        return path
+    half = _PATH_LENGTH // 2
+    return f"{path[:half]}…{path[-half:]}"
 
 
 def _excerpt(text: str, start: int) -> str:
@@ -190,7 +229,7 @@ def _require_ok(answer: dict[str, Any], warnings: set[str]) -> None:
     for name in codes:
         if _code(answer[name]) != 0:
             raise BadPayload(
-                f"not an OK answer: {name} is {_shown(answer[name])}",
+                f"not an OK answer: {name} is {shown(answer[name])}",
                 place=f"$.{name}",
             )
         if isinstance(answer[name], str):
@@ -198,7 +237,7 @@ def _require_ok(answer: dict[str, Any], warnings: set[str]) -> None:
     if answer.get("ActionStatus") != "OK":
         raise BadPayload(
             f"not an OK answer: {codes[0]} is 0 but ActionStatus is "
-            f"{_shown(answer.get('ActionStatus'))}",
+            f"{shown(answer.get('ActionStatus'))}",
             place="$.ActionStatus",
         )
 
@@ -250,7 +289,7 @@ class _Holder:
 
 
 def _find_holder(answer: dict[str, Any]) -> _Holder:
-    holders = list(_holders(answer))
+    holders = list(islice(_holders(answer), 2))
     if not holders:
         raise BadPayload(f"all four absent: {', '.join(_ARRAYS)}", place="$")
     if len(holders) > 1:
@@ -332,7 +371,7 @@ def _entries(holder: _Holder, warnings: set[str]) -> Iterator[LossEntry]:
             continue
         path = _below(holder.path, name)
         if not isinstance(values, list):
-            raise BadPayload(f"{name} is {_shown(values)}, no array", place=path)
+            raise BadPayload(f"{name} is {shown(values)}, no array", place=path)
         for index, entry in enumerate(values):
             yield _entry(name, entry, path, index, warnings)
 
@@ -342,7 +381,7 @@ def _entry(
 ) -> LossEntry:
     if not isinstance(entry, dict):
         place = f"{path}[{index}]"
-        raise BadPayload(f"the entry is {_shown(entry)}, no object", place=place)
+        raise BadPayload(f"the entry is {shown(entry)}, no object", place=place)
 
     def field(name: str) -> _Field:
         return _Field(entry.get(name), path, index, name)
@@ -366,7 +405,7 @@ def _err_code(field: _Field) -> str:
         return str(field.value)
     if isinstance(field.value, str):
         return _whole_text(field, field.value)
-    raise field.refused(f"is {_shown(field.value)}, neither text nor whole number")
+    raise field.refused(f"is {shown(field.value)}, neither text nor whole number")
 
 
 def _err_info(field: _Field, warnings: set[str]) -> str | None:
@@ -375,7 +414,7 @@ def _err_info(field: _Field, warnings: set[str]) -> str | None:
         return None
     if isinstance(field.value, str):
         return _whole_text(field, field.value)
-    raise field.refused(f"is {_shown(field.value)}, not text")
+    raise field.refused(f"is {shown(field.value)}, not text")
 
 
 def _whole_text(field: _Field, text: str) -> str:
@@ -399,7 +438,7 @@ def _natural(field: _Field, maximum: int, warnings: set[str]) -> int:
     number = _whole_number(field.value)
     if number is None or not 0 <= number <= maximum:
         raise field.refused(
-            f"is {_shown(field.value)}, not a whole number from 0 to {maximum}"
+            f"is {shown(field.value)}, not a whole number from 0 to {maximum}"
         )
     if isinstance(field.value, str):
         warnings.add(field.warning(TEXT_NUMBER))

@@ -50,7 +50,10 @@ from tests.builders import (
 
 SHOP_DAY = AppDay(SHOP_ID, DAY)
 HUGE = 9_223_372_036_854_775_807
-AWKWARD = 'it\'s "quoted", 用户关闭了通知, \U0001f4f1\n\ttab \\ %20 {}'
+AWKWARD = (
+    'it\'s "quoted", 用户关闭了通知, \U0001f4f1\n\ttab \\ %20 {} '
+    "lines\u2028cut\u2029where\x85Python\x1ecuts\x0cthem \0"
+)
 
 WRITER = """
 import sys

@@ -189,6 +189,29 @@ def test_too_wide_sum() -> None:
     assert "9223372036854775808" in caught.value.problem
 
 
+@pytest.mark.parametrize("platform_id", [None, 1], ids=["overall", "platform"])
+def test_too_wide_scope(platform_id: int | None) -> None:
+    """A day whose losses of one scope fit no column is refused as a whole."""
+    entries = [
+        an_entry(READY, platform_id, "1", err_count=WIDEST_COUNT),
+        an_entry(SENT, platform_id, "2", err_count=1),
+    ]
+    with pytest.raises(BadPayload) as caught:
+        flatten(a_report(*entries))
+
+    assert ("overall" if platform_id is None else "platform") == caught.value.place
+    assert "9223372036854775808" in caught.value.problem
+
+
+def test_long_codes() -> None:
+    """A warning names a long code by its beginning."""
+    entries = [an_entry(err_code="7" * 5000)] * 2
+    (row,), (warning,) = flatten(a_report(*entries))
+
+    assert "7" * 5000 == row.err_code
+    assert len(warning) < 200
+
+
 def test_hash_stays() -> None:
     """The hash of given rows is the same on every machine and version."""
     assert (

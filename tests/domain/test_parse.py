@@ -1,6 +1,7 @@
 """What the reader of answers accepts, what it warns of, what it refuses."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,9 @@ def test_byte_order_mark() -> None:
         pytest.param(b'{\n"a":\x00}', "line 2 column 5", "here on: \ufffd}", id="nul"),
         pytest.param(b'{"a": "\xff"}', "byte 7", "not UTF-8", id="not_utf8"),
         pytest.param(b"[" * 100_000, "$", "nested too deeply", id="too_deep"),
+        pytest.param(
+            b'{"a": %s}' % (b"[" * 101 + b"]" * 101), "$", "nested too", id="101_deep"
+        ),
         pytest.param(b'{"a": [NaN]}', "$.a[0]", "NaN is no number", id="nan"),
         pytest.param(b'{"a": -Infinity}', "$.a", "-Infinity is no", id="infinity"),
         pytest.param(
@@ -407,6 +411,60 @@ def test_empty_results_beside_the_arrays() -> None:
 
     assert "top" == report.envelope
     assert ("unknown_field: $.Results",) == report.warnings
+
+
+def test_many_warnings() -> None:
+    """Of many oddities of a kind twenty are told and the rest is counted."""
+    odd = {f"field_{number:04}": 0 for number in range(1000)}
+    warnings = parse_report(an_answer(**odd, ReadyToSendLoss=None)).warnings
+
+    assert (
+        "missing_array: $.ReadyToSendLoss is null",
+        *(f"unknown_field: $.field_{number:04}" for number in range(20)),
+        "unknown_field: 980 more",
+    ) == warnings
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(
+            b'{"%s": ' % (b"n" * 60) * 100 + b"NaN" + b"}" * 100, id="a_long_way_down"
+        ),
+        pytest.param(
+            as_bytes(OK | {f"key_{number}": EMPTY for number in range(1000)}),
+            id="arrays_in_a_thousand_places",
+        ),
+        pytest.param(an_answer(ErrorCode="9" * 10_000), id="long_code"),
+        pytest.param(b'{"a": "%s' % (b"x" * 10_000), id="cut_off_in_a_long_text"),
+        pytest.param(
+            an_answer(ReadyToSendLoss=[an_entry(**{"n" * 999: 1}, ErrCount="x" * 999)]),
+            id="long_value",
+        ),
+    ],
+)
+def test_refusals_are_short(body: bytes) -> None:
+    """A refusal is one line that a person can read, however long the answer is."""
+    assert len(str(refusal(body))) < 500
+
+
+def test_status_text_is_cut() -> None:
+    """Of an error's text a thousand characters are kept beside the stored answer."""
+    status = read_status(as_bytes({"ErrorCode": 1, "ErrorInfo": "x" * 5000}))
+
+    assert "x" * 1000 + "…" == status.error_info
+
+
+def test_memory_of_a_wide_answer_far_down() -> None:
+    """What is read takes memory as the answer is long, not as its paths are."""
+    way = b'{"%s": ' % (b"n" * 60)
+    wide = way * 90 + b"[%s0]" % (b"0," * 20_000) + b"}" * 90
+    tracemalloc.start()
+    refusal(wide)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 20 * len(wide)
 
 
 def test_entries_as_printed() -> None:
