@@ -5,6 +5,7 @@ odd is read, with a warning. The caller keeps the bytes in either case.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -92,19 +93,50 @@ def parse_report(body: bytes) -> LossReport:
 
 @dataclass(frozen=True, slots=True)
 class _Unreadable:
-    # The json module keeps the last of two equal keys and reads NaN. Its hooks do
-    # not know where they are, so they leave this mark, and a walk finds its path.
     problem: str
 
 
+class _Marks:
+    # The json module keeps the last of two equal keys and reads NaN. Its hooks do
+    # not know where they are, so they leave a mark, and a walk finds its path. One
+    # mark is enough, and where there is none, none walks: an answer of nothing but
+    # zeros would cost a hundred times its size.
+    def __init__(self) -> None:
+        self.last: _Unreadable | None = None
+
+    def object_without_repeats(self, pairs: list[tuple[str, object]]) -> object:
+        fields = dict(pairs)
+        if len(fields) == len(pairs):
+            return fields
+        # Always marked: an earlier mark may be in the value that another displaced.
+        name = next(n for n, c in Counter(name for name, _ in pairs).items() if c > 1)
+        self.last = _Unreadable(f"the key {_shown(name)} stands twice in one object")
+        return self.last
+
+    def int_of_sane_length(self, digits: str) -> object:
+        if len(digits) <= _MAX_DIGITS:
+            return int(digits)
+        return self._value_marked(f"a number of {len(digits)} digits is too long")
+
+    def no_number(self, constant: str) -> object:
+        return self._value_marked(f"{constant} is no number")
+
+    def _value_marked(self, problem: str) -> object:
+        if self.last is not None:
+            return None
+        self.last = _Unreadable(problem)
+        return self.last
+
+
 def _load(body: bytes) -> object:
+    marks = _Marks()
     try:
         text = _text(body)
         tree = json.loads(
             text,
-            object_pairs_hook=_object_without_repeats,
-            parse_int=_int_of_sane_length,
-            parse_constant=_no_number,
+            object_pairs_hook=marks.object_without_repeats,
+            parse_int=marks.int_of_sane_length,
+            parse_constant=marks.no_number,
         )
     except UnicodeDecodeError as error:
         raise BadPayload("not UTF-8 text", place=f"byte {error.start}") from error
@@ -115,7 +147,9 @@ def _load(body: bytes) -> object:
         ) from error
     except RecursionError as error:
         raise BadPayload("nested too deeply to be read", place="$") from error
-    _refuse_unreadable(tree)
+    if marks.last is not None:
+        place = next(path for path, value in _nodes(tree) if value is marks.last)
+        raise BadPayload(marks.last.problem, place=place)
     return tree
 
 
@@ -123,40 +157,25 @@ def _text(body: bytes) -> str:
     return body.decode().removeprefix("\ufeff")
 
 
-def _object_without_repeats(pairs: list[tuple[str, object]]) -> object:
-    fields: dict[str, object] = {}
-    for name, value in pairs:
-        if name in fields:
-            return _Unreadable(f"the key {_shown(name)} stands twice in one object")
-        fields[name] = value
-    return fields
-
-
-def _int_of_sane_length(digits: str) -> object:
-    if len(digits) > _MAX_DIGITS:
-        return _Unreadable(f"a number of {len(digits)} digits is too long")
-    return int(digits)
-
-
-def _no_number(constant: str) -> _Unreadable:
-    return _Unreadable(f"{constant} is no number")
-
-
-def _refuse_unreadable(tree: object) -> None:
-    for path, value in _nodes(tree):
-        if isinstance(value, _Unreadable):
-            raise BadPayload(value.problem, place=path)
-
-
 def _nodes(tree: object) -> Iterator[tuple[str, object]]:
-    waiting = [("$", tree)]
+    """Yield each value with its path, holding no more of them than the tree is deep."""
+    waiting = [iter([("$", tree)])]
     while waiting:
-        path, value = waiting.pop()
-        yield path, value
-        if isinstance(value, dict):
-            waiting.extend((_below(path, name), value[name]) for name in value)
-        elif isinstance(value, list):
-            waiting.extend((f"{path}[{i}]", item) for i, item in enumerate(value))
+        for path, value in waiting[-1]:
+            yield path, value
+            if isinstance(value, dict | list):
+                waiting.append(_children(path, value))
+                break
+        else:
+            waiting.pop()
+
+
+def _children(
+    path: str, value: dict[str, object] | list[object]
+) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        return ((_below(path, name), item) for name, item in value.items())
+    return ((f"{path}[{i}]", item) for i, item in enumerate(value))
 
 
 def _below(path: str, name: str) -> str:

@@ -209,12 +209,11 @@ def _gzip_bomb(asked: Asked) -> Iterator[Step]:
 
 
 def _filled(value: str) -> _Steps:
-    """Answer OK with 15 MB of one small value: much more in memory than on the way."""
+    """Add 4 MB of one small value: much more in memory than on the way."""
 
     def steps(asked: Asked) -> list[Step]:
-        values = ",".join(repeat(value, 15 * MEGABYTE // (len(value) + 1)))
-        head = '{"ActionStatus":"OK","ErrorCode":0,"ReadyToSendLoss":[],"Extra":['
-        return [_whole(f"{head}{values}]}}".encode())]
+        values = ",".join(repeat(value, 4 * MEGABYTE // (len(value) + 1)))
+        return [_whole(asked.truth[:-1] + f',"Extra":[{values}]}}'.encode())]
 
     return steps
 
@@ -462,8 +461,9 @@ FAULTS: tuple[Fault, ...] = (
         "sends a field in every row that the page does not know",
         _tells_rows(lambda row: {**row, "Extra": {"a": [1, None]}}),
     ),
-    Fault("many_numbers", "fills an OK answer with 7.5 million zeros", _filled("0")),
-    Fault("many_objects", "fills an OK answer with 5 million {}", _filled("{}")),
+    Fault("many_numbers", "adds two million zeros", _filled("0")),
+    Fault("many_objects", "adds a million times {}", _filled("{}")),
+    Fault("many_nans", "adds a million times NaN", _filled("NaN")),
     # the signature, quoted back
     Fault("echo_page", "quotes the address in a page of 404", _echoes_in_page),
     Fault("echo_headers", "quotes the address in its headers", _echoes_in_headers),
