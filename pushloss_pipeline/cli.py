@@ -248,17 +248,36 @@ def simulate(
         str | None,
         typer.Option(metavar="ISO", help="Simulated time; without it, the real one."),
     ] = None,
+    faults: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="Faults to practise with; `list` shows them, `all` takes all.",
+        ),
+    ] = None,
 ) -> None:
     """Run the simulator of the API on loopback until Ctrl-C.
 
     Two made-up apps, `shop` and `chat`, with a weekly rhythm, late counts and
-    incidents. Example:
+    incidents. With --faults, the first call for each app and day meets the next
+    fault of the list, from its start again after its end; later calls for that
+    day are told the truth. Examples:
 
         pushloss simulate --port 8091
+
+        pushloss simulate --faults http_502,silence,error_code_60010
     """
+    from pushloss_pipeline.simulator.faults import UnknownFault, find_faults
     from pushloss_pipeline.simulator.scenario import demo_scenario
     from pushloss_pipeline.simulator.server import serve
 
+    if faults == "list":
+        _show_faults()
+        return
+    try:
+        practised = find_faults(faults) if faults else ()
+    except UnknownFault as problem:
+        raise UsageError(f"--faults: {problem}") from None
     scenario = demo_scenario(_simulated_day(now))
 
     def announce(url: str) -> None:
@@ -272,7 +291,7 @@ def simulate(
         print("Ctrl-C ends it.", flush=True)
 
     try:
-        serve(scenario, port=port, now=now, on_ready=announce)
+        serve(scenario, port=port, now=now, faults=practised, on_ready=announce)
     except OSError as problem:
         raise UsageError(
             f"port {port} cannot be used: {problem.strerror}; try --port 0"
@@ -504,6 +523,16 @@ def _open() -> "Parts":
     from pushloss_pipeline.settings import read_settings
 
     return open_parts(read_settings())
+
+
+def _show_faults() -> None:
+    from pushloss_pipeline.simulator.faults import FAULTS
+
+    table = Table("fault", "what the server does", box=None)
+    for fault in FAULTS:
+        table.add_row(fault.name, fault.does)
+    table.add_row("error_code_60011", "answers ErrorCode 60011; so with any other code")
+    make_console().print(table)
 
 
 def _simulated_day(now: str | None) -> date:

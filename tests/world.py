@@ -1,7 +1,14 @@
 """A small world: a simulator, a configuration for it, and the parts that ask it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -11,6 +18,7 @@ from typing import Any
 from pushloss_pipeline.adapters.client import PushLossClient
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.pacing import Pacer
+from pushloss_pipeline.adapters.receiving import Timeouts
 from pushloss_pipeline.adapters.usersig import UserSigs
 from pushloss_pipeline.adapters.warehouse import Warehouse
 from pushloss_pipeline.domain.model import Answer, App, AppDay
@@ -44,6 +52,8 @@ class World:
     apps: Sequence[SimulatedApp]
     now: datetime = NOW
     usersigs: UserSigs = field(default_factory=UserSigs)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    sleep: Callable[[float], Awaitable[None]] = no_sleep
     _calls_seen: int = 0
     _ticks: int = field(default=0, repr=False)
 
@@ -175,7 +185,11 @@ class World:
         )
         try:
             async with PushLossClient(
-                pacer=pacer, usersigs=self.usersigs, clock=self._tick, sleep=no_sleep
+                pacer=pacer,
+                usersigs=self.usersigs,
+                clock=self._tick,
+                sleep=self.sleep,
+                timeouts=self.timeouts,
             ) as client:
                 yield client
         finally:

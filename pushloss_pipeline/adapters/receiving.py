@@ -28,8 +28,9 @@ class Timeouts:
     """Longest silence while sending or receiving."""
     attempt_seconds: float = 30.0
     """From the turn to the last byte, however steadily the bytes drip."""
-    max_body_bytes: int = 16 * 1024 * 1024
-    """After decompression."""
+    max_body_bytes: int = 4 * 1024 * 1024
+    """After decompression: thirty thousand rows, where an answer has hundreds. In
+    memory the small values of a body may take up forty times its size."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ odd is read, with a warning. The caller keeps the bytes in either case.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby, islice
 from typing import Any
 
@@ -148,12 +150,11 @@ def _text(body: bytes) -> str:
 
 
 def _object_without_repeats(pairs: list[tuple[str, object]]) -> object:
-    fields: dict[str, object] = {}
-    for name, value in pairs:
-        if name in fields:
-            return _Unreadable(f"the key {shown(name)} stands twice in one object")
-        fields[name] = value
-    return fields
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
+    twice = next(n for n, c in Counter(name for name, _ in pairs).items() if c > 1)
+    return _Unreadable(f"the key {shown(twice)} stands twice in one object")
 
 
 def _int_of_sane_length(digits: str) -> object:
@@ -162,6 +163,7 @@ def _int_of_sane_length(digits: str) -> object:
     return int(digits)
 
 
+@cache  # one mark for a million of them
 def _no_number(constant: str) -> _Unreadable:
     return _Unreadable(f"{constant} is no number")
 

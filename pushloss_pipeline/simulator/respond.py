@@ -64,6 +64,8 @@ class Call:
     method: str
     query: Mapping[str, str] = field(repr=False)
     body: bytes
+    address: str = field(default="", repr=False)
+    """Path and query, as they came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from pushloss_pipeline.simulator.faults import Fault, find_fault
+
 _CONDITIONS = {"sdk_app_id", "day", "times"}
-_OUTCOMES = {"error_code", "http_status", "body", "body_base64", "empty", "close"}
+_OUTCOMES = {
+    "error_code",
+    "http_status",
+    "body",
+    "body_base64",
+    "empty",
+    "close",
+    "fault",
+}
 _BODIES = {"body", "body_base64"}
 _DETAILS = {"error_info", "headers", "delay_seconds"}
 
@@ -30,7 +40,7 @@ class Rule:
     body: bytes | None = None
     is_empty: bool = False
     delay_seconds: float = 0.0
-    is_cut: bool = False
+    fault: Fault | None = None
 
     def fits(self, sdk_app_id: int | None, day: date | None) -> bool:
         """Tell whether a call for this app and day is meant."""
@@ -104,8 +114,14 @@ def _built(item: Mapping[str, object]) -> Rule:
         body=_read_body(item),
         is_empty=item.get("empty") is True,
         delay_seconds=float(str(item.get("delay_seconds", 0))),
-        is_cut=item.get("close") is True,
+        fault=_read_fault(item),
     )
+
+
+def _read_fault(item: Mapping[str, object]) -> Fault | None:
+    if item.get("close") is True:
+        return find_fault("hang_up")
+    return find_fault(str(item["fault"])) if "fault" in item else None
 
 
 def _optional_int(value: object) -> int | None:

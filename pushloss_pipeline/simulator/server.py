@@ -3,10 +3,11 @@
 import asyncio
 import ipaddress
 import socket
+import struct
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from types import FrameType
 from typing import Any, cast
@@ -19,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from pushloss_pipeline.simulator.faults import AWAY_SECONDS, Act, Fault, Step
 from pushloss_pipeline.simulator.respond import (
     NOT_AN_API,
     Answer,
@@ -32,11 +34,12 @@ from pushloss_pipeline.simulator.truth import LossCount
 
 PATH = "/v4/timpush/normal_push_loss"
 
-_ABORT_KEY = "pushloss_simulator.abort"
+_LINE_KEY = "pushloss_simulator.line"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _START_SECONDS = 10
 
 Handler = Callable[[Request], Awaitable[Response]]
+Pause = Callable[[float], Awaitable[None]]
 
 
 def serve(
@@ -48,6 +51,7 @@ def serve(
     signature_clock: Callable[[], float] = time.time,
     calls_per_second: float | None = 1.0,
     envelope: Envelope = "top",
+    faults: Sequence[Fault] = (),
     on_ready: Callable[[str], object] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then return; `on_ready` is told the URL.
@@ -60,6 +64,7 @@ def serve(
         signature_clock=signature_clock,
         calls_per_second=calls_per_second,
         envelope=envelope,
+        faults=faults,
     )
     listener = _listen(host, port)
     _Server(simulation, listener, on_ready or (lambda url: None)).run([listener])
@@ -75,6 +80,7 @@ def running(
     signature_clock: Callable[[], float] = time.time,
     calls_per_second: float | None = 1.0,
     envelope: Envelope = "top",
+    faults: Sequence[Fault] = (),
 ) -> Iterator["SimulatorHandle"]:
     """Serve from a thread of its own for the length of a `with` block."""
     simulation = Simulation(
@@ -83,8 +89,10 @@ def running(
         signature_clock=signature_clock,
         calls_per_second=calls_per_second,
         envelope=envelope,
+        faults=faults,
     )
     listener = _listen(host, port)
+    url = _url_of(*listener.getsockname()[:2])
     is_ready = threading.Event()
     server = _Server(simulation, listener, lambda url: is_ready.set())
     thread = threading.Thread(target=server.run, args=([listener],), name="simulator")
@@ -92,7 +100,7 @@ def running(
     try:
         if not is_ready.wait(_START_SECONDS):
             raise RuntimeError("the simulator did not start; look for its error above")
-        yield SimulatorHandle(_url_of(listener), simulation)
+        yield SimulatorHandle(url, simulation)
     finally:
         server.should_exit = True
         thread.join()
@@ -136,9 +144,9 @@ class SimulatorHandle:
         self._simulation.clear_script()
 
 
-def application(simulation: Simulation, stopping: asyncio.Event) -> Starlette:
-    """Build the ASGI application of one simulation; `stopping` ends scripted delays."""
-    endpoints = _Endpoints(simulation, stopping)
+def application(simulation: Simulation, pause: Pause) -> Starlette:
+    """Build the ASGI application of one simulation; `pause` waits out its delays."""
+    endpoints = _Endpoints(simulation, pause)
     return Starlette(
         routes=[
             Route(PATH, endpoints.push_loss, methods=_METHODS),
@@ -173,27 +181,23 @@ def _is_loopback(host: str) -> bool:
 class _Endpoints:
     """The handlers; each reads a request, asks the simulation, writes a response."""
 
-    def __init__(self, simulation: Simulation, stopping: asyncio.Event) -> None:
+    def __init__(self, simulation: Simulation, pause: Pause) -> None:
         self._simulation = simulation
-        self._stopping = stopping
+        self._pause = pause
 
     async def push_loss(self, request: Request) -> Response:
         try:
             body = await request.body()
         except ClientDisconnect:
             return Response()
-        call = Call(request.method, request.query_params, body)
+        call = Call(request.method, request.query_params, body, _address_of(request))
         # No await from here to the log: arrivals and their log have one order.
         reply = self._simulation.answer(call, arrived_at=time.monotonic())
         if reply.delay_seconds:
             await self._pause(reply.delay_seconds)
+        if reply.steps is not None:
+            return _Steps(reply.steps)
         return _response_of(reply)
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
 
     async def no_such_api(self, request: Request) -> Response:
         return _response_of(Reply(render(Answer(*NOT_AN_API))))
@@ -232,40 +236,87 @@ def _bad_control(error: str) -> Response:
     return JSONResponse({"error": error}, status_code=400)
 
 
+def _address_of(request: Request) -> str:
+    raw: bytes = request.scope["raw_path"] + b"?" + request.scope["query_string"]
+    return raw.decode("latin-1")
+
+
 def _response_of(reply: Reply) -> Response:
-    if reply.is_cut:
-        return _CutConnection()
     headers = {"content-type": "application/json"}
     headers.update((name.lower(), text) for name, text in reply.headers)
     return Response(reply.body, reply.http_status, headers)
 
 
-class _CutConnection(Response):
-    """No response at all: the connection ends before the first byte."""
+class _Steps(Response):
+    """A fault told on the bare connection, for as long as the caller listens."""
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        super().__init__()
+        self._steps = steps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[_ABORT_KEY]()
+        line: _Line = scope[_LINE_KEY]
+        telling = asyncio.create_task(line.tell(self._steps))
         while (await receive())["type"] != "http.disconnect":
             continue
+        telling.cancel()
 
 
-class _CuttableProtocol(H11Protocol):
-    """HTTP/1.1 that lets a response cut its connection, which ASGI has no word for."""
+class _Line:
+    """A connection below HTTP, for what ASGI has no word for."""
 
-    def connection_made(  # type: ignore[override]
-        self, transport: asyncio.Transport
-    ) -> None:
-        super().connection_made(transport)
-        # uvicorn's own switch gives way once anyone gives its access logger a handler.
-        self.access_log = False
-        self.app = cast(Any, _with_abort(cast(ASGIApp, self.app), transport.abort))
+    def __init__(self, protocol: H11Protocol, server: "_Server") -> None:
+        self._protocol = protocol
+        self._transport = protocol.transport
+        self._server = server
+
+    async def tell(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            match step:
+                case bytes():
+                    self._transport.write(step)
+                    await self._protocol.flow.drain()
+                    await asyncio.sleep(0)
+                case Act.RESET:
+                    self._reset()
+                case Act.GO_AWAY:
+                    self._server.go_away()
+                case float():
+                    await self._server.pause(step)
+            if self._transport.is_closing():
+                return
+        self._transport.close()
+
+    def _reset(self) -> None:
+        linger_not = struct.pack("ii", 1, 0)
+        raw = self._transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not)
+        self._transport.abort()
 
 
-def _with_abort(app: ASGIApp, abort: Callable[[], None]) -> ASGIApp:
-    async def abortable(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, _ABORT_KEY: abort}, receive, send)
+def _protocol_of(server: "_Server") -> type[H11Protocol]:
+    class Protocol(H11Protocol):
+        """HTTP/1.1 that lets a response speak below it."""
 
-    return abortable
+        def connection_made(  # type: ignore[override]
+            self, transport: asyncio.Transport
+        ) -> None:
+            super().connection_made(transport)
+            # uvicorn's own switch gives way once anyone gives its access logger a
+            # handler.
+            self.access_log = False
+            self.app = cast(
+                Any, _with_line(cast(ASGIApp, self.app), _Line(self, server))
+            )
+
+    return Protocol
+
+
+def _with_line(app: ASGIApp, line: _Line) -> ASGIApp:
+    async def lined(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, _LINE_KEY: line}, receive, send)
+
+    return lined
 
 
 class _Server(uvicorn.Server):
@@ -278,12 +329,13 @@ class _Server(uvicorn.Server):
         on_ready: Callable[[str], object],
     ) -> None:
         self._stopping = asyncio.Event()
-        self._url = _url_of(listener)
+        self._address = listener.getsockname()[:2]
+        self._coming_back: asyncio.Task[None] | None = None
         self._on_ready = on_ready
         super().__init__(
             uvicorn.Config(
-                application(simulation, self._stopping),
-                http=_CuttableProtocol,
+                application(simulation, self.pause),
+                http=_protocol_of(self),
                 loop="asyncio",
                 ws="none",
                 lifespan="off",
@@ -297,7 +349,25 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._on_ready(self._url)
+        self._on_ready(_url_of(*self._address))
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but no longer than the server runs."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    def go_away(self) -> None:
+        """Drop all connections, and let nobody in for a while."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            cast(H11Protocol, connection).transport.abort()
+        self._coming_back = asyncio.create_task(self._come_back())
+
+    async def _come_back(self) -> None:
+        await self.pause(AWAY_SECONDS)
+        if not self._stopping.is_set():
+            await super().startup([_listen(*self._address)])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping.set()
@@ -315,6 +385,5 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url_of(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
+def _url_of(host: str, port: int) -> str:
     return f"http://{host}:{port}"

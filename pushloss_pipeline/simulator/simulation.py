@@ -3,11 +3,13 @@
 import json
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
+from itertools import cycle
 from typing import Any
 
+from pushloss_pipeline.simulator.faults import Asked, Fault, Step
 from pushloss_pipeline.simulator.limit import CallLimit
 from pushloss_pipeline.simulator.respond import (
     OVER_FREQUENCY,
@@ -35,7 +37,8 @@ class Reply:
     http_status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     delay_seconds: float = 0.0
-    is_cut: bool = False
+    steps: Iterable[Step] | None = None
+    """A fault's steps on the bare connection, in place of all the rest."""
 
 
 def as_clock(now: Clock | datetime | str | None) -> Clock:
@@ -67,13 +70,17 @@ class Simulation:
         signature_clock: Callable[[], float] = time.time,
         calls_per_second: float | None = 1.0,
         envelope: Envelope = "top",
+        faults: Sequence[Fault] = (),
     ) -> None:
+        """With `faults`, each app day's first call meets the next of them in turn."""
         self.scenario = scenario
         self.limit = CallLimit(calls_per_second)
         self._first_clock = self._clock = as_clock(now)
         self._signature_clock = signature_clock
         self._envelope = envelope
         self._script = Script()
+        self._faults_in_turn = cycle(faults)
+        self._practised: set[tuple[int, date]] = set()
         # Packed: a thousand apps' answers of a week would fill the memory otherwise.
         self._served: list[bytes] = []
 
@@ -115,7 +122,8 @@ class Simulation:
     def answer(self, call: Call, *, arrived_at: float) -> Reply:
         """Answer one call and log it: limit first, then the script, then the truth.
 
-        A scripted answer is told without judging the call.
+        A scripted answer is told without judging the call; a fault is put in front
+        of what the call would have been told.
         """
         sdk_app_id, window = read_app(call.query), read_window(call.body)
         asked = window if isinstance(window, Window) else None
@@ -123,31 +131,41 @@ class Simulation:
             answer: Answer | None = Answer(*OVER_FREQUENCY)
             rule = Rule()
         else:
-            rule = self._script.take(sdk_app_id, asked.day if asked else None) or Rule()
+            rule = self._rule_for(sdk_app_id, asked)
             answer = self._answer_by(rule, call)
-        reply = self._reply_by(rule, answer)
-        self._log(sdk_app_id, asked, arrived_at, answer, reply)
+        reply = self._reply_by(rule, answer, call)
+        self._log(sdk_app_id, asked, arrived_at, answer, reply, rule.fault)
         return reply
+
+    def _rule_for(self, sdk_app_id: int | None, asked: Window | None) -> Rule:
+        rule = self._script.take(sdk_app_id, asked.day if asked else None)
+        if rule is not None or sdk_app_id is None or asked is None:
+            return rule or Rule()
+        if (sdk_app_id, asked.day) in self._practised:
+            return Rule()
+        self._practised.add((sdk_app_id, asked.day))
+        return Rule(fault=next(self._faults_in_turn, None))
 
     def _answer_by(self, rule: Rule, call: Call) -> Answer | None:
         if rule.error_code is not None:
             return Answer(rule.error_code, rule.error_info)
         if rule.is_empty:
             return Answer()
-        if rule.is_cut or rule.http_status is not None or rule.body is not None:
+        if rule.http_status is not None or rule.body is not None:
             return None
         return respond(
             call, self.scenario, now=self.now, signature_now=self._signature_clock()
         )
 
-    def _reply_by(self, rule: Rule, answer: Answer | None) -> Reply:
+    def _reply_by(self, rule: Rule, answer: Answer | None, call: Call) -> Reply:
         body = rule.body or b"" if answer is None else render(answer, self._envelope)
+        if rule.fault is not None:
+            return Reply(steps=rule.fault.steps(Asked(call.address, body)))
         return Reply(
             body=body,
             http_status=rule.http_status or 200,
             headers=rule.headers,
             delay_seconds=rule.delay_seconds,
-            is_cut=rule.is_cut,
         )
 
     def _log(
@@ -157,7 +175,10 @@ class Simulation:
         arrived_at: float,
         answer: Answer | None,
         reply: Reply,
+        fault: Fault | None,
     ) -> None:
+        if fault is not None:
+            answer = None
         entry = {
             "sequence": len(self._served) + 1,
             "sdk_app_id": sdk_app_id,
@@ -165,8 +186,9 @@ class Simulation:
             "start_time": asked.start_time if asked else None,
             "end_time": asked.end_time if asked else None,
             "arrived_at": arrived_at,
+            "fault": fault.name if fault else None,
             "error_code": answer.error_code if answer else None,
-            "http_status": None if reply.is_cut else reply.http_status,
+            "http_status": None if fault else reply.http_status,
             "rows": [asdict(row) for row in answer.rows] if answer else [],
         }
         self._served.append(zlib.compress(json.dumps(entry).encode(), level=1))

@@ -437,7 +437,7 @@ def test_too_large(bench: Bench, answer: Reply) -> None:
 
     (only,) = answers
     assert (only.outcome, only.body) == (Outcome.TOO_LARGE, None)
-    assert only.error_info == "answer larger than 16777216 bytes, dropped unread"
+    assert only.error_info == "answer larger than 4194304 bytes, dropped unread"
     assert peak < 64 * MEBIBYTE
 
 

@@ -179,6 +179,18 @@ def test_byte_order_mark() -> None:
         pytest.param(
             b'{"a": {"b": %s}}' % (b"9" * 641), "$.a.b", "641 digits", id="too_long"
         ),
+        pytest.param(
+            b'{"a": {"b": NaN, "b": 1}, "c": NaN}', "$.a", "twice", id="nan_displaced"
+        ),
+        pytest.param(
+            b'{"a": {"b": 1, "b": 2}, "a": 1}',
+            "$",
+            '"a" stands twice',
+            id="repeat_lost",
+        ),
+        pytest.param(
+            b'{"a": [[1], {"b": [NaN, NaN]}]}', "$.a[1].b[0]", "NaN", id="two_nans"
+        ),
         pytest.param(b"[]", "$", "the answer is an array, no object", id="array"),
         pytest.param(b"null", "$", "the answer is null, no object", id="null"),
     ],

@@ -1,0 +1,569 @@
+"""What each fault of network and API does to a day, over real HTTP.
+
+Every fault has two apps: one meets it once, the other for ever, on the first of two
+days. Then the faults are gone, and what is missing is asked for again.
+"""
+
+import asyncio
+import gzip
+import logging
+import multiprocessing
+import os
+import re
+import resource
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from io import StringIO
+from itertools import islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pushloss_pipeline.adapters.client import MAX_BRIEF_RETRIES, MAX_TRIES
+from pushloss_pipeline.adapters.receiving import Timeouts
+from pushloss_pipeline.adapters.usersig import UserSigs
+from pushloss_pipeline.domain.codes import Reaction
+from pushloss_pipeline.domain.model import Answer, AppDay, Outcome
+from pushloss_pipeline.simulator.faults import AWAY_SECONDS, FAULTS, Asked, find_fault
+from pushloss_pipeline.simulator.respond import Answer as Told
+from pushloss_pipeline.simulator.respond import render
+from pushloss_pipeline.simulator.scenario import SimulatedApp, many_apps
+from pushloss_pipeline.simulator.server import SimulatorHandle
+from pushloss_pipeline.steps import DayOutcome
+from tests.domain.test_codes import REACTIONS
+from tests.trust import planted
+from tests.trust.reliability import tell
+from tests.world import NOW, Row, World, a_world, fault, no_sleep, secret_variable
+
+FIRST, SECOND = date(2026, 3, 10), date(2026, 3, 11)
+DAYS = (FIRST, SECOND)
+HASTY = Timeouts(connect_seconds=1.0, read_seconds=0.8, attempt_seconds=1.2)
+"""For faults that only time ends."""
+UNKNOWN_CODES = (1, 60001, 91001)
+CODES = (*(code for code in REACTIONS if code), *UNKNOWN_CODES)
+
+EXACT = "exact"
+RETRIED = "retried, exact"
+WARNED = "exact, with a warning"
+COUNTS = "counts exact, texts not"
+EMPTY = "empty, with a warning"
+FAILED = "failed, named"
+REFUSED = "refused, named"
+STOPPED = "app stopped, named"
+
+KEPT, MASKED, NONE, DROPPED = "kept", "kept, masked", "none", "dropped"
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What is to come of a fault: outcome and calls, met once and for ever."""
+
+    once: tuple[str, int]
+    for_ever: tuple[str, int]
+    answer: str
+    words: str = ""
+    """What stands in the text that the operator reads."""
+
+
+def passing(words: str, answer: str = NONE) -> Stated:
+    """Of trouble that may pass."""
+    return Stated((RETRIED, 2), (FAILED, MAX_TRIES), answer, words)
+
+
+def garbled(words: str) -> Stated:
+    """Of a body that may be another one the next time."""
+    return Stated((RETRIED, 2), (REFUSED, MAX_TRIES), KEPT, words)
+
+
+def final(outcome: str, words: str = "", answer: str = KEPT) -> Stated:
+    """Of what no repetition changes."""
+    return Stated((outcome, 1), (outcome, 1), answer, words)
+
+
+QUICK = {
+    "hang_up": passing("connection closed, or no HTTP spoken"),
+    "reset": passing("connection reset before an answer came"),
+    "reset_in_body": passing("connection cut off in the middle of the answer"),
+    "cut_body": passing("connection cut off in the middle of the answer"),
+    "cut_chunks": passing("connection cut off in the middle of the answer"),
+    "pieces": final(EXACT),
+    "no_http": passing("connection closed, or no HTTP spoken"),
+    "http_500": passing("HTTP 500", KEPT),
+    "http_502": passing("HTTP 502", KEPT),
+    "http_503": passing("HTTP 503", KEPT),
+    "http_429": passing("HTTP 429", KEPT),
+    "http_404": final(FAILED, "HTTP 404"),
+    "redirect": final(FAILED, "HTTP 302"),
+    "truth_in_500": passing("HTTP 500, although ErrorCode is 0", KEPT),
+    "html_200": garbled("not valid JSON"),
+    "content_type": final(EXACT),
+    "empty_body": passing("the answer was empty", KEPT),
+    "invalid_json": garbled("not valid JSON"),
+    "half_json": garbled("not valid JSON"),
+    "nesting": garbled("nested too deeply"),
+    "nesting_closed": garbled("nested too deeply"),
+    "endless_head": passing("connection closed, or no HTTP spoken"),
+    "gzip": final(EXACT),
+    "gzip_damaged": passing("answer's compression is damaged"),
+    "gzip_cut": passing("connection cut off in the middle of the answer"),
+    "brotli": passing("answer in a compression that was not asked for"),
+    "gbk": garbled("not UTF-8 text"),
+    "utf16": garbled("not UTF-8 text"),
+    "byte_order_mark": final(EXACT),
+    "duplicate_key": final(REFUSED, 'the key "ErrCount" stands twice'),
+    "numbers_as_text": final(WARNED, "text_number"),
+    "codes_as_numbers": final(EXACT),
+    "negative_count": final(REFUSED, "ErrCount is -3, not a whole number"),
+    "fractional_count": final(REFUSED, "ErrCount is 2.5, not a whole number"),
+    "exponent_count": final(REFUSED, "ErrCount is Infinity, not a whole number"),
+    "nan_count": final(REFUSED, "NaN is no number"),
+    "null_count": final(REFUSED, "ErrCount is null, not a whole number"),
+    "wide_count": final(REFUSED, "ErrCount is 9223372036854775808, not a whole number"),
+    "long_count": final(REFUSED, "a number of 1000000 digits is too long"),
+    "null_everywhere": garbled("ErrorCode is missing"),
+    "null_arrays": final(EMPTY, "missing_array"),
+    "null_texts": final(COUNTS, "missing_field"),
+    "null_rows": final(REFUSED, "ErrCode is null"),
+    "no_arrays": final(REFUSED, "all four absent"),
+    "two_reports": final(REFUSED, "loss arrays in two places"),
+    "half_character": final(REFUSED, "ErrCode holds half a surrogate pair"),
+    "extra_fields": final(WARNED, "unknown_field"),
+    "echo_page": final(FAILED, "HTTP 404", MASKED),
+    "echo_headers": final(FAILED, "HTTP 302"),
+    "echo_info": final(REFUSED, "usersig=***", MASKED),
+    "echo_encoded": final(REFUSED, "usersig%3D***", MASKED),
+    "echo_twice": final(REFUSED, "usersig%253D***", MASKED),
+    "echo_escaped": final(REFUSED, "usersig=***", MASKED),
+    "echo_row": final(COUNTS, "", MASKED),
+}
+"""Faults that are over at once."""
+AWAY = {"refused": passing("connection refused")}
+SLOW = {
+    "silence": passing("no answer within 0.8 s"),
+    "silence_in_body": passing("no answer within 0.8 s (after HTTP 200)"),
+    "drip": passing("answer not complete within 1.2 s (after HTTP 200)"),
+}
+LARGE = {
+    **dict.fromkeys(
+        ("large_body", "large_stream", "endless", "gzip_bomb"),
+        final(REFUSED, "answer larger than 4194304 bytes, dropped unread", DROPPED),
+    ),
+    "many_numbers": final(WARNED, "unknown_field"),
+    "many_objects": final(WARNED, "unknown_field"),
+    "many_nans": final(REFUSED, "NaN is no number"),
+}
+"""Faults that want memory; each is met in a process of its own."""
+
+_AFTER = {
+    Reaction.RETRY: ((RETRIED, 2), (FAILED, MAX_TRIES)),
+    Reaction.SLOW_DOWN: ((RETRIED, 2), (FAILED, MAX_TRIES)),
+    Reaction.RETRY_BRIEFLY: ((RETRIED, 2), (FAILED, 1 + MAX_BRIEF_RETRIES)),
+    Reaction.STOP_UNTIL_TOMORROW: ((STOPPED, 1), (STOPPED, 1)),
+    Reaction.SIGN_ANEW: ((RETRIED, 2), (STOPPED, 2)),
+    Reaction.SIGN_ANEW_LATER: ((RETRIED, 2), (STOPPED, 2)),
+    Reaction.CONFIGURATION: ((STOPPED, 1), (STOPPED, 1)),
+    Reaction.REFUSED: ((REFUSED, 1), (REFUSED, 1)),
+    Reaction.PERMISSION: ((STOPPED, 1), (STOPPED, 1)),
+    Reaction.UNKNOWN: ((FAILED, 1), (FAILED, 1)),
+}
+BY_CODE = {
+    f"error_code_{code}": Stated(
+        *_AFTER[REACTIONS.get(code, Reaction.UNKNOWN)], KEPT, f": {code} simulated"
+    )
+    for code in CODES
+}
+STATED = {**QUICK, **AWAY, **SLOW, **LARGE, **BY_CODE}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An app that meets a fault on its first day, once or for ever."""
+
+    fault: str
+    times: int | None
+    app: SimulatedApp
+
+    @property
+    def key(self) -> tuple[str, date]:
+        """How `push_loss` names the day."""
+        return self.app.name, FIRST
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """What makes the simulator do it."""
+        where = {"sdk_app_id": self.app.sdk_app_id, "day": str(FIRST)}
+        return {**where, "times": self.times, "fault": self.fault}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came of a case."""
+
+    outcome: str
+    calls: int
+    answer: str
+    told: str
+    """What the operator reads: what is wrong, or the warnings."""
+    advice: str
+
+
+Rowset = set[Row]
+
+
+@dataclass
+class Met:
+    """What came of many cases in one world, before and after the faults were gone."""
+
+    seen: dict[tuple[str, int | None], Seen] = field(default_factory=dict)
+    truth_of_others: Rowset = field(default_factory=set)
+    loaded_of_others: Rowset = field(default_factory=set)
+    missing: set[tuple[int, date]] = field(default_factory=set)
+    asked_again: set[tuple[int, date]] = field(default_factory=set)
+    truth: Rowset = field(default_factory=set)
+    loaded: Rowset = field(default_factory=set)
+
+    def add(self, other: "Met") -> None:
+        """Put what came of other cases beside it."""
+        self.seen |= other.seen
+        for name in vars(self).keys() - {"seen"}:
+            getattr(self, name).update(getattr(other, name))
+
+
+Load = Callable[[World, Sequence[str]], Sequence[DayOutcome]]
+
+
+def two_apps_each(faults: Collection[str]) -> list[Case]:
+    """One app to meet each fault once, and one to meet it for ever."""
+    apps = iter(many_apps(2 * len(faults), seed=7))
+    return [Case(name, times, next(apps)) for name in faults for times in (1, None)]
+
+
+def load_in_time(world: World, names: Sequence[str]) -> Sequence[DayOutcome]:
+    """Load both days; fail loudly where it takes longer than all tries may."""
+    outcomes: list[DayOutcome] = []
+    thread = threading.Thread(
+        target=lambda: outcomes.extend(world.load(names, DAYS)), daemon=True
+    )
+    thread.start()
+    thread.join(longest_seconds(world.timeouts))
+    assert not thread.is_alive(), "the load did not come to an end"
+    return outcomes
+
+
+def longest_seconds(timeouts: Timeouts) -> float:
+    """What all tries of an app's two days may take, and the rest of a load."""
+    attempt = timeouts.connect_seconds + timeouts.attempt_seconds
+    return len(DAYS) * MAX_TRIES * attempt + 60
+
+
+def meet(world: World, cases: Sequence[Case], load: Load = load_in_time) -> Met:
+    """Let the faults happen, look, let them pass, ask for what is missing."""
+    world.simulator.script([case.rule for case in cases])
+    names = [case.app.name for case in cases]
+    outcomes = {(o.app, o.loss_date): o for o in load(world, names)}
+    truth, loaded = by_day(world.truth(names, DAYS)), by_day(loaded_of(world, names))
+    look = _Look(world, cases, outcomes, truth, loaded)
+    met = Met({(case.fault, case.times): look.at(case) for case in cases})
+    others = [(c.app.name, SECOND) for c in cases if not look.is_stopped(c)]
+    met.truth_of_others = {row for key in others for row in truth[key]}
+    met.loaded_of_others = {row for key in others for row in loaded.get(key, ())}
+    met.missing = {
+        (world.number_of(name), day)
+        for (name, day), outcome in outcomes.items()
+        if not outcome.is_done
+    }
+    world.simulator.clear_script()
+    world.new_calls()
+    world.load(names, DAYS, only_missing=True)
+    met.asked_again = set(world.new_calls())
+    # What was taken with a warning is not missing: the next daily load asks for it.
+    odd = [c.app.name for c in cases if look.at(c).outcome in (EMPTY, COUNTS)]
+    world.load(odd, [FIRST])
+    met.truth = set(world.truth(names, DAYS))
+    met.loaded = set(loaded_of(world, names))
+    return met
+
+
+def loaded_of(world: World, names: Collection[str]) -> list[Row]:
+    """What push_loss holds of these apps."""
+    return [row for row in world.loaded() if row[0] in names]
+
+
+def by_day(rows: Sequence[Row]) -> dict[tuple[str, date], Rowset]:
+    """Rows of each app's day."""
+    days: dict[tuple[str, date], Rowset] = {}
+    for row in rows:
+        days.setdefault((row[0], row[1]), set()).add(row)
+    return days
+
+
+@dataclass
+class _Look:
+    world: World
+    cases: Sequence[Case]
+    outcomes: Mapping[tuple[str, date], DayOutcome]
+    truth: Mapping[tuple[str, date], Rowset]
+    loaded: Mapping[tuple[str, date], Rowset]
+
+    def __post_init__(self) -> None:
+        states = self.world.rows(
+            "select app, loss_date, state, warnings from push_loss_days"
+        )
+        self._days = {(app, day): (state, told) for app, day, state, told in states}
+        self._answers = self.world.parts.lake.answers(
+            [AppDay(case.app.sdk_app_id, FIRST) for case in self.cases]
+        )
+
+    def is_stopped(self, case: Case) -> bool:
+        return self.outcomes[case.app.name, SECOND].problem.startswith("not asked")
+
+    def at(self, case: Case) -> Seen:
+        outcome = self.outcomes[case.key]
+        state, warnings = self._days[case.key]
+        kinds = sorted({warning.split(":")[0] for warning in warnings})
+        return Seen(
+            outcome=self._named(case, state, bool(warnings), outcome.calls),
+            calls=outcome.calls,
+            answer=self._kept(case),
+            told=outcome.problem or ", ".join(kinds),
+            advice=outcome.advice,
+        )
+
+    def _named(self, case: Case, state: str, is_warned: bool, calls: int) -> str:
+        truth, loaded = self.truth[case.key], self.loaded.get(case.key, set())
+        match state:
+            case "loaded" if loaded == truth:
+                return RETRIED if calls > 1 else WARNED if is_warned else EXACT
+            case "loaded" if _without_texts(loaded) == _without_texts(truth):
+                return COUNTS
+            case "empty" if is_warned and not loaded:
+                return EMPTY
+            case "failed" | "refused" if not loaded and self.is_stopped(case):
+                return STOPPED
+            case "failed" | "refused" if not loaded:
+                return {"failed": FAILED, "refused": REFUSED}[state]
+        return f"{state} with {len(loaded)} rows"
+
+    def _kept(self, case: Case) -> str:
+        """What is stored of the answers that were faulty."""
+        answers = self._answers[AppDay(case.app.sdk_app_id, FIRST)]
+        (kept,) = {self._kept_of(case, answer) for answer in answers[: case.times]}
+        return kept
+
+    def _kept_of(self, case: Case, answer: Answer) -> str:
+        match answer.outcome:
+            case Outcome.NO_ANSWER if answer.body is None:
+                return NONE
+            case Outcome.TOO_LARGE if answer.body is None:
+                return DROPPED
+            case Outcome.ANSWERED if answer.body == self._sent(case):
+                return KEPT
+            case Outcome.ANSWERED if b"***" in (answer.body or b""):
+                return MASKED
+        return f"{answer.outcome} with another body"
+
+    def _sent(self, case: Case) -> bytes:
+        rows = self.world.simulator.truth(case.app.sdk_app_id, FIRST)
+        asked = Asked("/?usersig=none", render(Told(rows=rows)))
+        steps = islice(find_fault(case.fault).steps(asked), 1000)
+        sent = b"".join(step for step in steps if isinstance(step, bytes))
+        head, _, body = sent.partition(b"\r\n\r\n")
+        return gzip.decompress(body) if b"encoding: gzip" in head else body
+
+
+def _without_texts(rows: Rowset) -> Rowset:
+    return {(*row[:6], row[7]) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def world_of(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[Sequence[SimulatedApp]], World]]:
+    """Builds worlds that all tests of this file share."""
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as environment:
+
+        def build(apps: Sequence[SimulatedApp]) -> World:
+            for app in apps:
+                environment.setenv(secret_variable(app), app.secret_key)
+            return stack.enter_context(a_world(tmp_path_factory.mktemp("world"), apps))
+
+        yield build
+
+
+WorldOf = Callable[[Sequence[SimulatedApp]], World]
+
+
+@dataclass
+class Quick:
+    """What came of all that is over at once, with what was heard meanwhile."""
+
+    world: World
+    cases: list[Case]
+    met: Met
+    pauses: list[float]
+    log: str
+
+
+@pytest.fixture(scope="module")
+def quick(world_of: WorldOf) -> Quick:
+    """Every fault and code that needs neither time nor memory, in one load."""
+    cases = two_apps_each([*QUICK, *BY_CODE])
+    world, pauses, log = world_of([case.app for case in cases]), [], StringIO()
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        await no_sleep(seconds)
+
+    world.sleep = noted
+    with logged_to(log):
+        met = meet(world, cases)
+    return Quick(world, cases, met, pauses, log.getvalue())
+
+
+class logged_to:  # noqa: N801  # reads as a verb
+    """Gathers every log line at every level."""
+
+    def __init__(self, text: StringIO) -> None:
+        self._handler = logging.StreamHandler(text)
+
+    def __enter__(self) -> None:
+        self._level = logging.root.level
+        logging.root.addHandler(self._handler)
+        logging.root.setLevel(logging.DEBUG)
+
+    def __exit__(self, *_: object) -> None:
+        logging.root.removeHandler(self._handler)
+        logging.root.setLevel(self._level)
+
+
+@pytest.fixture(scope="module")
+def away(world_of: WorldOf) -> Met:
+    """The host that is away: for a second, or for longer than anybody asks."""
+    once, for_ever = two_apps_each(AWAY)
+    world = world_of([once.app, for_ever.app])
+
+    async def patient(_: float) -> None:
+        await asyncio.sleep(AWAY_SECONDS + 0.5)
+
+    def load_hastily(world: World, names: Sequence[str]) -> Sequence[DayOutcome]:
+        world.sleep = no_sleep
+        outcomes = load_in_time(world, names)
+        world.sleep = patient
+        return outcomes
+
+    world.sleep = patient
+    met = meet(world, [once])
+    later = meet(world, [for_ever], load_hastily)
+    later.truth_of_others.clear()  # nobody is there for the second day either
+    met.add(later)
+    return met
+
+
+@pytest.fixture(scope="module")
+def slow(world_of: WorldOf) -> Met:
+    """Faults that only the client's time limits end."""
+    cases = two_apps_each(SLOW)
+    world = world_of([case.app for case in cases])
+    world.timeouts = HASTY
+    return meet(world, cases)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a load took."""
+
+    seconds: float
+    mebibytes: float
+
+
+@pytest.fixture(scope="module")
+def large(world_of: WorldOf) -> tuple[Met, dict[str, Cost]]:
+    """Faults that want memory, and what each load took; the truth for comparison."""
+    cases = two_apps_each(["the truth", *LARGE])
+    world = world_of([case.app for case in cases])
+    met, costs = Met(), dict[str, Cost]()
+
+    def load_apart(world: World, names: Sequence[str]) -> Sequence[DayOutcome]:
+        outcomes, costs[name] = apart(world, names)
+        return outcomes
+
+    name = "the truth"
+    load_apart(world, [case.app.name for case in cases if case.fault == name])
+    for name in LARGE:
+        met.add(meet(world, [c for c in cases if c.fault == name], load_apart))
+    return met, costs
+
+
+def apart(world: World, names: Sequence[str]) -> tuple[Sequence[DayOutcome], Cost]:
+    """Load both days in a process of its own, and see what it took."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.trust.test_faults"])
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_load_and_tell, args=(theirs, world.folder, world.apps, names)
+    )
+    process.start()
+    theirs.close()
+    process.join(longest_seconds(world.timeouts))
+    assert 0 == process.exitcode, "the load did not come to an end"
+    outcomes, cost = ours.recv()
+    return outcomes, cost
+
+
+def _load_and_tell(
+    line: Connection, folder: Path, apps: Sequence[SimulatedApp], names: Sequence[str]
+) -> None:
+    for app in apps:
+        os.environ[secret_variable(app)] = app.secret_key
+    world = World(folder, cast(SimulatorHandle, None), apps)
+    before, begun_at = _peak_mebibytes(), time.monotonic()
+    outcomes = world.load(names, DAYS)
+    seconds = time.monotonic() - begun_at
+    line.send((outcomes, Cost(seconds, _peak_mebibytes() - before)))
+
+
+def _peak_mebibytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@pytest.fixture(scope="module")
+def met(quick: Quick, away: Met, slow: Met, large: tuple[Met, dict[str, Cost]]) -> Met:
+    """All of it."""
+    whole = Met()
+    for part in (quick.met, away, slow, large[0]):
+        whole.add(part)
+    return whole
+
+
+def test_every_fault_has_a_stated_outcome() -> None:
+    """No fault of the catalogue is left out."""
+    assert {each.name for each in FAULTS} == set(STATED) - set(BY_CODE)
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_outcome(met: Met, name: str) -> None:
+    """A fault ends as stated, met once or for ever, and the operator reads its name."""
+    stated, once, for_ever = STATED[name], met.seen[name, 1], met.seen[name, None]
+
+    assert stated.once == (once.outcome, once.calls)
+    assert stated.for_ever == (for_ever.outcome, for_ever.calls)
+    assert stated.words in for_ever.told
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_answer_is_kept(met: Met, name: str) -> None:
+    """A faulty answer is kept to the byte, but for our secrets, or said to be dropped."""
+    kept = {met.seen[name, times].answer for times in (1, None)}
+
+    assert {STATED[name].answer} == kept
+
+
+def test_other_days_are_exact(met: Met) -> None:
+    """Each app's next day, asked while faults went on all around, is the truth."""
+    assert met.truth_of_others == met.loaded_of_others
