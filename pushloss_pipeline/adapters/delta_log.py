@@ -9,9 +9,10 @@ import logging
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -60,8 +61,8 @@ class DeltaLog:
         for checkpoint in self._log.glob(f"{entry.stem}.checkpoint*"):
             force_to_disk(checkpoint)
             force_to_disk(self._log / "_last_checkpoint")
-        for line in entry.read_text().splitlines():
-            if added := json.loads(line).get("add"):
+        for action in _actions(entry):
+            if added := action.get("add"):
                 path = self._folder / unquote(added["path"])
                 force_to_disk(path)
                 folders.update(path.parents[: len(Path(added["path"]).parts)])
@@ -169,9 +170,15 @@ class DeltaLog:
         return self._log / f"{version:020d}.json"
 
 
+def _actions(entry: Path) -> Iterator[dict[str, Any]]:
+    # As bytes: a text would also be cut at U+0085 and U+2028, which the vendor's
+    # texts in the statistics may hold.
+    return map(json.loads, entry.read_bytes().splitlines())
+
+
 def _is_whole(entry: Path) -> bool:
     try:
-        return all(map(json.loads, entry.read_text().splitlines()))
+        return all(_actions(entry))
     except ValueError:
         return False
 
