@@ -522,7 +522,7 @@ def _simulated_day(now: str | None) -> date:
 class _SafeConsole(Console):
     """Shows what others wrote; a terminal obeys none of it."""
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         """Every text comes this way, a table's cells before they are measured."""
         return super().render_str(visible(text), **options)
 

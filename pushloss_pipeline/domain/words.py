@@ -1,6 +1,7 @@
 """Counts, days, platforms and texts of others as people read them."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
@@ -13,6 +14,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's controls, formats (text direction among them), line ends, half pairs."""
 _SEEN_ALL_THE_SAME = frozenset("\n\u200c\u200d")
 """A new line, and the joiners of scripts and emoji."""
+_MARKS = re.compile(r"[\\`*_\[\]<&~|]")
 _PLATFORMS = {
     "unknown": "Unknown",
     "apns": "APNs",
@@ -58,6 +60,11 @@ def visible(text: str) -> str:
 def in_one_line(text: str) -> str:
     """The same in a line: nobody can make up a second one."""
     return visible(" ".join(text.split()))
+
+
+def in_markdown(text: str) -> str:
+    """What others wrote, as plain text of a Markdown page: no picture is fetched."""
+    return _MARKS.sub(r"\\\g<0>", text)
 
 
 def sentence_case(text: str) -> str:
