@@ -8,9 +8,10 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from pushloss_pipeline.domain.errors import (
     ConfigurationError,
@@ -26,7 +28,7 @@ from pushloss_pipeline.domain.errors import (
     UsageError,
 )
 from pushloss_pipeline.domain.verdict import DONE, State
-from pushloss_pipeline.domain.words import counted
+from pushloss_pipeline.domain.words import counted, visible
 
 if TYPE_CHECKING:
     from pushloss_pipeline.adapters.warehouse import Rows
@@ -204,12 +206,12 @@ def sql(
     rows = _open().warehouse.query(query)
     match output_format:
         case Format.CSV:
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(rows.columns)
-            writer.writerows([_in_csv(value) for value in row] for row in rows.rows)
+            text = _as_csv(rows)
+            # Exact for a file or a program; a terminal would obey what a text holds.
+            print(visible(text) if sys.stdout.isatty() else text, end="")
         case Format.JSON:
-            json.dump(rows.as_dicts(), sys.stdout, ensure_ascii=False, default=_in_json)
-            print()
+            text = json.dumps(rows.as_dicts(), ensure_ascii=False, default=_in_json)
+            print(visible(text))  # the same JSON
         case Format.TABLE:
             make_console().print(rows_table(rows))
 
@@ -546,9 +548,17 @@ def _simulated_day(now: str | None) -> date:
         ) from None
 
 
+class _SafeConsole(Console):
+    """Shows what others wrote; a terminal obeys none of it."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every text comes this way, a table's cells before they are measured."""
+        return super().render_str(visible(text), **options)
+
+
 def make_console(*, stderr: bool = False) -> Console:
     """A console that never folds a table in a file or a pipe."""
-    console = Console(stderr=stderr, highlight=False)
+    console = _SafeConsole(stderr=stderr, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console
@@ -591,6 +601,18 @@ def _in_table(value: Any) -> str:
         return "[dim]–[/]"
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return f"{value:,}" if is_count else escape(str(value))
+
+
+def _as_csv(rows: "Rows") -> str:
+    lines = (map(_in_csv, row) for row in (rows.columns, *rows.rows))
+    return "".join(map(_csv_line, lines))
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    # Told that lines end in CR LF, the writer quotes a text that holds either.
+    out = StringIO()
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _in_csv(value: Any) -> Any:

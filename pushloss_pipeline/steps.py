@@ -27,6 +27,7 @@ from pushloss_pipeline.domain.window import (
     is_expired,
     last_complete_day,
 )
+from pushloss_pipeline.domain.words import in_one_line
 from pushloss_pipeline.settings import Settings
 
 DAILY_CAP_CODE = 60028
@@ -476,11 +477,11 @@ def outcome_of(
 
 
 def problem_of(state: State, error_code: int | None, error_info: str | None) -> str:
-    """What is wrong with a day, in words; empty where it is done."""
+    """What is wrong with a day, in a line; empty where it is done."""
     if state in DONE:
         return ""
     code = f"{error_code} " if error_code is not None else ""
-    return f"{state.value}: {code}{error_info or ''}".rstrip()
+    return in_one_line(f"{state.value}: {code}{error_info or ''}")
 
 
 def _chunks(

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from html import escape
 from typing import Any
 
 import dagster as dg
@@ -19,6 +18,7 @@ from pushloss_pipeline.adapters.warehouse import Published
 from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.domain.verdict import DONE, State
 from pushloss_pipeline.domain.window import last_complete_day
+from pushloss_pipeline.domain.words import in_markdown
 from pushloss_pipeline.overview import (
     CheckResult,
     check_day,
@@ -338,7 +338,7 @@ def report_metadata(written: WrittenReport) -> dict[str, Any]:
     return {
         "report": dg.MetadataValue.url(written.path.absolute().as_uri()),
         "file": dg.MetadataValue.path(written.path),
-        "in a sentence": dg.MetadataValue.md(escape(written.headline)),
+        "in a sentence": dg.MetadataValue.md(in_markdown(written.headline)),
         "losses": written.lost_count,
         "residual": written.residual_count,
         "incidents": written.anomaly_count,
@@ -368,7 +368,7 @@ def _not_asked(failed: Sequence[DayOutcome]) -> dict[str, str]:
 def _told(outcomes: Sequence[DayOutcome]) -> dg.MarkdownMetadataValue:
     failed = [outcome for outcome in outcomes if not outcome.is_done]
     lines = [
-        f"- **{outcome.app} {outcome.loss_date}** {outcome.problem}"
+        f"- **{outcome.app} {outcome.loss_date}** {in_markdown(outcome.problem)}"
         + (f"  \n  → {outcome.advice}" if outcome.advice else "")
         for outcome in failed[:NAMED_PROBLEMS]
     ]

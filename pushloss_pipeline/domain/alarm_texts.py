@@ -24,6 +24,7 @@ from pushloss_pipeline.domain.words import (
     NO_BREAK,
     counted,
     days_in_words,
+    in_one_line,
     listed,
     number,
     platform_name,
@@ -35,6 +36,8 @@ BODY_BYTES = 1_700
 TEXT_LENGTH = 160
 """Of what others wrote: vendor's texts, reasons of a failure."""
 REASON_LINES = 3
+_LOOKALIKES = str.maketrans("<>@", "‹›＠")
+"""For what chats take for a link or a call to everyone."""
 
 RUNNER = "whoever runs pushloss"
 CONSOLE = "an administrator of the app in the Chat console"
@@ -348,8 +351,9 @@ def _apps(names: Iterable[str]) -> str:
 
 
 def _cut(text: str) -> str:
-    """One short line, without what follows a `?` in an address."""
-    line = re.sub(r"(\w://[^\s?]+)\?\S+", r"\1?…", " ".join(text.split()))
+    """One short line, without what follows a `?` in an address; no chat obeys it."""
+    line = re.sub(r"(\w://[^\s?]+)\?\S+", r"\1?…", in_one_line(text))
+    line = line.translate(_LOOKALIKES)
     return line if len(line) <= TEXT_LENGTH else f"{line[: TEXT_LENGTH - 1]}…"
 
 

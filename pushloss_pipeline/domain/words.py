@@ -1,5 +1,8 @@
-"""Counts, days and platforms as people read them, on a page or in a message."""
+"""Counts, days, platforms and texts of others as people read them."""
 
+import json
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import pairwise, zip_longest
@@ -7,6 +10,11 @@ from itertools import pairwise, zip_longest
 NO_BREAK = "\u00a0"
 MINUS = "\u2212"
 EN_DASH = "\u2013"
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's controls, formats (text direction among them), line ends, half pairs."""
+_SEEN_ALL_THE_SAME = frozenset("\n\u200c\u200d")
+"""A new line, and the joiners of scripts and emoji."""
+_MARKS = re.compile(r"[\\`*_\[\]<&~|]")
 _PLATFORMS = {
     "unknown": "Unknown",
     "apns": "APNs",
@@ -35,6 +43,28 @@ def listed(parts: Sequence[str]) -> str:
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def visible(text: str) -> str:
+    """What others wrote, fit for a terminal: what steers one becomes a JSON escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        json.dumps(char)[1:-1]
+        if unicodedata.category(char) in _UNSEEN and char not in _SEEN_ALL_THE_SAME
+        else char
+        for char in text
+    )
+
+
+def in_one_line(text: str) -> str:
+    """The same in a line: nobody can make up a second one."""
+    return visible(" ".join(text.split()))
+
+
+def in_markdown(text: str) -> str:
+    """What others wrote, as plain text of a Markdown page: no picture is fetched."""
+    return _MARKS.sub(r"\\\g<0>", text)
 
 
 def sentence_case(text: str) -> str:

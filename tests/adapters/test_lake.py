@@ -43,6 +43,7 @@ from tests.builders import (
     START,
     A,
     B,
+    a_body,
     a_refusal,
     an_answer,
     folded,
@@ -51,8 +52,8 @@ from tests.builders import (
 SHOP_DAY = AppDay(SHOP_ID, DAY)
 HUGE = 9_223_372_036_854_775_807
 AWKWARD = (
-    'it\'s "quoted", 用户关闭了通知, \U0001f4f1\n\ttab \\ %20 {} '
-    "lines\u2028cut\u2029where\x85Python\x1ecuts\x0cthem \0"
+    'it\'s "quoted", 用户关闭了通知, \U0001f4f1\n\ttab \\ %20 {}'
+    "\r\v\f\x1c\x1e\x1b[2J\x85\u2028\u2029\u202e\0"
 )
 
 WRITER = """
@@ -529,6 +530,13 @@ def test_torn_file(lake: Lake, tmp_path: Path, torn: bytes) -> None:
         lake.answers([SHOP_DAY])
     with pytest.raises(StoreError, match="cannot read the record"):
         lake.entries([SHOP_DAY])
+
+
+def test_line_ends_in_a_text_tear_no_log(lake: Lake) -> None:
+    """What a text of the vendor holds is no end of a line in the log of a table."""
+    load(lake, an_answer(1, a_body({AWKWARD: 3}), error_info=AWKWARD))
+
+    assert [] == [fault for table in lake.tables for fault in table.log_faults()]
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1], ids=["nothing", "1", "100", "most"])

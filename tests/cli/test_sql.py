@@ -1,7 +1,9 @@
 """`pushloss sql`: exact, read-only, for people and for machines."""
 
+import csv
 import json
 from datetime import date
+from io import StringIO
 
 import duckdb
 import pytest
@@ -70,6 +72,42 @@ def test_a_table_shows_markup_as_text(pushloss):
 
     assert "please [bold]" in ran.out
     assert "9,223,372,036,854,775,807" in ran.out
+
+
+STEERING = "\x1b[2J\x1b]52;c;cm0=\x07\x9b2J\r\b\x7f\u202e\u2028\0"
+AS_SQL = " || ".join(f"chr({ord(sign)})" for sign in STEERING)
+SHOWN = r"\u001b[2J\u001b]52;c;cm0=\u0007\u009b2J\r\b\u007f\u202e\u2028\u0000"
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize(
+    ("query", "output_format"),
+    [
+        (f"select {AS_SQL} as said", "table"),
+        (f"select {AS_SQL} as said", "json"),
+        (f'select 1 as "{STEERING.replace(chr(0), "")}"', "table"),
+        (f"select cast({AS_SQL} as int)", "table"),
+    ],
+    ids=["table", "json", "column", "error"],
+)
+def test_no_text_steers_a_terminal(pushloss, query, output_format):
+    """Controls and turns of direction in a text are shown by their codes."""
+    ran = pushloss("sql", query, "--format", output_format)
+
+    assert SHOWN.removesuffix(r"\u0000") in ran.out + ran.err
+    assert not set(STEERING) & set(ran.out + ran.err) - set("[2J]5;cm0=")
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_a_program_gets_every_character(pushloss):
+    """JSON and, in a pipe, CSV say what is there, to the last control character."""
+    query = f"select {AS_SQL} as said"
+
+    in_json = pushloss("sql", query, "--format", "json")
+    in_csv = pushloss("sql", query, "--format", "csv")
+
+    assert [{"said": STEERING}] == json.loads(in_json.out)
+    assert [["said"], [STEERING]] == list(csv.reader(StringIO(in_csv.out, "")))
 
 
 @pytest.mark.parametrize(

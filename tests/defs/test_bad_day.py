@@ -17,6 +17,9 @@ from tests.defs.site import (
     sampled,
 )
 
+HOSTILE = "not this one ![x](http://e.example/x.png) <b> \x1b[2J\nshop is done"
+"""An error text that would fetch a picture, steer a terminal, make up a line."""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -34,7 +37,7 @@ def days(site: Site) -> tuple[date, ...]:
 @pytest.fixture(scope="module")
 def run(site: Site, days: tuple[date, ...]) -> dg.ExecuteInProcessResult:
     """The run, through the daily job as the schedule would launch it."""
-    site.refuse(days[1], SHOP)
+    site.answer(days[1], SHOP, error_code=60002, error_info=HOSTILE)
     return site.run(days, select=("push_loss_responses", "push_loss", "warehouse"))
 
 
@@ -69,7 +72,8 @@ def test_the_failure_says_what_to_do(
 
     assert failure.description == (
         f"1 of 3 days not done: {days[1]}\n"
-        f"shop {days[1]} refused: 60002 not this one"
+        f"shop {days[1]} refused: 60002 not this one ![x](http://e.example/x.png) <b>"
+        r" \u001b[2J shop is done"
         " → outside what the API answers, or our mistake; report it"
     )
     assert failure.metadata["good days"].value == 2
@@ -86,7 +90,10 @@ def test_the_red_day_tells_why(
     """Beside the red partition stands which app failed, and why."""
     (shown,) = site.observed(key, days[1])
 
-    assert "60002 not this one" in shown["failed apps"]
+    assert (
+        r"60002 not this one !\[x\](http://e.example/x.png) \<b> \\u001b\[2J shop"
+        in shown["failed apps"]
+    )
     assert "chat" not in shown["failed apps"]
     assert shown["good apps"] == 1
 

@@ -1,10 +1,17 @@
-"""Days, lists and platforms as people read them."""
+"""Days, lists, platforms and texts of others as people read them."""
 
+import json
 from datetime import date, timedelta
 
 import pytest
 
-from pushloss_pipeline.domain.words import days_in_words, listed, platform_name
+from pushloss_pipeline.domain.words import (
+    days_in_words,
+    in_one_line,
+    listed,
+    platform_name,
+    visible,
+)
 
 
 def plain(text: str) -> str:
@@ -42,3 +49,28 @@ def test_platforms_have_their_own_spelling() -> None:
 def test_lists_fit_into_sentences() -> None:
     """The last one stands after `and`."""
     assert "a, b and c" == listed(["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("\x1b[2J\x1b]52;c;cm0=\x07", r"\u001b[2J\u001b]52;c;cm0=\u0007"),
+        ("\x9b2J\x7f", r"\u009b2J\u007f"),
+        ("good\rbad\b\tend", r"good\rbad\b\tend"),
+        ("abc\u202efdp.exe\u2069", r"abc\u202efdp.exe\u2069"),
+        ("a\0b\u2028c\ufeff", r"a\u0000b\u2028c\ufeff"),
+        ("\U000e0041", r"\udb40\udc41"),
+        ("two\nlines", "two\nlines"),
+        ("用户 关闭\u3000了 👩‍👧 עברית", "用户 关闭\u3000了 👩‍👧 עברית"),
+        ("", ""),
+    ],
+)
+def test_what_steers_a_terminal_is_shown_instead(text: str, told: str) -> None:
+    """Escapes, controls and turns of direction become visible, all else stays."""
+    assert told == visible(text)
+    assert json.loads(f'"{told}"', strict=False) == text
+
+
+def test_a_line_stays_one() -> None:
+    """Whatever ends a line somewhere is a blank here."""
+    assert "a b c d e" == in_one_line("a\nb\r\nc\u2028d\x85\x1ee")
