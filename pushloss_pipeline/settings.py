@@ -209,9 +209,9 @@ class Settings(BaseSettings):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https", "file"):
             raise ValueError("report_url begins with https://, http:// or file://")
-        if parts.password or parts.query:
+        if parts.username or parts.password or parts.query:
             raise ValueError(
-                "report_url is in every alarm: no password, nothing secret"
+                "report_url is in every alarm: no user, no password, nothing secret"
             )
         return url
 

@@ -136,8 +136,11 @@ def _needles(secrets: Iterable[str]) -> tuple[bytes, ...]:
 
 
 def _is_in(content: bytes, needles: Collection[bytes]) -> bool:
-    unbroken = content.translate(None, b" \t\r\n")
-    return any(needle in content or needle in unbroken for needle in needles)
+    if any(needle in content for needle in needles):
+        return True
+    is_text = b"\0" not in content
+    unbroken = content.translate(None, b" \t\r\n") if is_text else b""
+    return any(needle in unbroken for needle in needles)
 
 
 def _contents(path: Path) -> Found:
