@@ -367,7 +367,7 @@ def _ticks(site: Site, text: str) -> str:
 
 PROCESS = """
     import gc, logging, os, sys, threading, warnings
-    from tests.trust.test_secrets import SIGS, a_tangle, marked
+    from tests.trust.test_secrets import SIGS, a_chain, a_tangle, marked
     from pushloss_pipeline.settings import read_settings
     from pushloss_pipeline import cli
 
@@ -390,7 +390,7 @@ PROCESS = """
     thread.join()
     class Bad:
         def __del__(self):
-            raise a_tangle(text)
+            raise a_chain(text)
     Bad()
     gc.collect()
     cli._say(text)
