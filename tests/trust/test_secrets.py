@@ -40,7 +40,7 @@ from pushloss_pipeline.reporting import write_report
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.simulator.scenario import DEMO_APPS
 from pushloss_pipeline.steps import Parts
-from tests.defs.site import Site, a_site
+from tests.defs.site import Site, a_site, failure_of
 from tests.receiver import closed_port
 from tests.trust.planted import places, signature_within, spellings, tells
 from tests.trust.reliability import tell
@@ -313,9 +313,12 @@ def _runs(site: Site) -> Iterator[Seen]:
         "publishing": partial(StoreError, f"cannot publish: {text}"),
         "reporting": partial(a_tangle, text),
     }
+    ended = {}
     for break_at, error in breaks.items():
         parts = partial(_parts_that, break_at=break_at, error=error)
-        site.run(site.days(1), open_parts=parts)
+        ended[break_at] = site.run(site.days(1), open_parts=parts)
+    told = failure_of(ended["publishing"]).description
+    assert told is not None and told.startswith("cannot publish: "), told[:200]
     ticks = _ticks(site, text)
     everywhere = places(site.folder, secrets)
     reached = places(site.folder, [MARK])
