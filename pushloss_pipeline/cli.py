@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from pushloss_pipeline.adapters.masking import discreet, masked
 from pushloss_pipeline.domain.errors import (
     ConfigurationError,
     PushLossError,
@@ -80,7 +81,8 @@ class Format(StrEnum):
 def main() -> None:
     """Run the command; an expected error is one message, never a traceback."""
     try:
-        app()
+        with discreet():
+            app()
     except (ConfigurationError, UsageError) as problem:
         _complain(str(problem))
         sys.exit(WRONG_EXIT)
@@ -565,11 +567,13 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def _say(text: str) -> None:
-    make_console().print(text, soft_wrap=True)
+    make_console().print(masked(text), soft_wrap=True)
 
 
 def _complain(text: str) -> None:
-    make_console(stderr=True).print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
+    make_console(stderr=True).print(
+        f"[red]error:[/] {escape(masked(text))}", soft_wrap=True
+    )
 
 
 def _progress() -> Progress:
