@@ -125,15 +125,16 @@ def _learn_pieces(text: str, starts: Sequence[int]) -> None:
 def _without_secrets(token: str) -> str:
     text, places = _unescaped(token)
     starts = range(len(text) - _STEP + 1)
-    kept, end = [], 0
+    kept: list[str] = []
+    end = 0
     for start in [n for n in starts if text[n : n + _STEP] in _spellings]:
         if start < end:
             continue
         first, last = _secret_at(text, start, end)
         if last - first >= SHORTEST:
-            kept += [token[places[end] : places[first]], MASK]
+            kept += [token[places[end] if kept else 0 : places[first]], MASK]
             end = last
-    return "".join([*kept, token[places[end] :]])
+    return "".join([*kept, token[places[end] :]]) if kept else token
 
 
 def _secret_at(text: str, position: int, end: int) -> tuple[int, int]:
