@@ -8,14 +8,15 @@ import io
 import json
 import os
 import random
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -33,13 +34,12 @@ from pushloss_pipeline.domain.catalogue import (
     Category,
     KnownCode,
     Owner,
-    read_catalogue,
 )
 from pushloss_pipeline.domain.errors import BadPayload, ConfigurationError
 from pushloss_pipeline.domain.flatten import flatten
 from pushloss_pipeline.domain.model import PLATFORM_NAMES, LossRow
 from pushloss_pipeline.domain.parse import parse_report, read_status
-from pushloss_pipeline.domain.verdict import judge_all
+from pushloss_pipeline.domain.verdict import State, judge_all
 from pushloss_pipeline.domain.window import day_bounds
 from pushloss_pipeline.settings import read_settings
 from pushloss_pipeline.simulator.scenario import Scenario, many_apps
@@ -50,15 +50,28 @@ from tests.trust.made_up import Trial
 from tests.trust.reliability import tell
 from tests.world import World, another_world, secret_variable
 
-ANSWERS = "valid answers, in every envelope the vendor's page may mean"
-STORED = "days of made-up answers, loaded and published"
+ANSWERS = "valid answers, in every envelope that the vendor's page may mean"
+STORED = "valid answers and any bodies, six app days at a time"
 BODIES = "bodies: any bytes, damaged answers, JSON of any shape and depth"
-CODES = "`error_codes.csv`: any text, and rows as users write them"
-FILES = "`pushloss.toml`: any bytes, and any value under any key"
+CODES = "`error_codes.csv`: any bytes, and rows as a spreadsheet writes them"
+FILES = "`pushloss.toml`: any bytes, and odd values under any key"
 HEADERS = "`Retry-After`: any header"
 LOGS = "files of a Delta log: any bytes"
 DAYS = "days on the command line: any text"
+PROMISES = {
+    ANSWERS: "the rows are its losses, none lost or invented, in whatever order; where"
+    " a scope adds up to more than a BIGINT, it is refused",
+    STORED: "loaded and published, `push_loss` holds the losses; each body is kept as"
+    " received; the doctor finds nothing",
+    BODIES: "read, or refused in few words with their place; the day has a state",
+    CODES: "read cell by cell, or the mistake is told with the file's name",
+    FILES: "read, and every value works; or the mistake is told with the file's name",
+    HEADERS: "the wait is from 0 s to 120 s",
+    LOGS: "what is wrong is found; once mended, it is gone",
+    DAYS: "nothing is accepted; the exit code is 2",
+}
 
+Read = TypeVar("Read")
 WIDEST = 2**63 - 1
 APPS = many_apps(2, seed=7)
 ARRAYS = {
@@ -85,8 +98,10 @@ counts = (
 )
 codes = st.sampled_from(["-1", "-2", "410", "BadDeviceToken"]) | texts
 names = st.sampled_from(
-    [*ARRAYS, "ActionStatus", "ErrorCode", "ErrorInfo", "ResultCode", "Results"]
-    + ["PushPlatform", "ErrCode", "ErrCount", "ErrInfo", "Foo"]
+    [
+        *(*ARRAYS, "ActionStatus", "ErrorCode", "ErrorInfo", "ResultCode", "Results"),
+        *("PushPlatform", "ErrCode", "ErrCount", "ErrInfo", "Foo"),
+    ]
 )
 
 
@@ -110,6 +125,16 @@ harmless = json_of(
     st.integers() | st.floats(allow_nan=False, allow_infinity=False),
 )
 unknown = st.dictionaries(st.sampled_from(["TaskID", "x", "平台", 'a"b']), harmless)
+
+
+def reading(
+    read: Callable[..., Read], *given: object, refused_by: type[Exception]
+) -> tuple[Read | None, str]:
+    """What was read, or else the words of the refusal."""
+    try:
+        return read(*given), ""
+    except refused_by as refusal:
+        return None, str(refusal)
 
 
 def as_bytes(answer: object) -> bytes:
@@ -345,38 +370,46 @@ def test_bodies(trial: Trial) -> None:
 
     @trial.holds(BODIES, bodies, few=300, many=50_000)
     def body_is_read_or_refused(body: bytes) -> None:
-        said = [read_status(body).error_info or ""]
-        try:
-            report = parse_report(body)
-            _, oddities = flatten(report)
-            said += [report.envelope, *report.warnings, *oddities]
-        except BadPayload as refusal:
-            assert refusal.place
-            said += [str(refusal)]
+        status = read_status(body)
+        texts, refusal = reading(texts_of, body, refused_by=BadPayload)
         (entry,) = judge_all(None, [an_answer(1, body)])
 
-        assert max(map(len, said)) <= 1001
-        assert len("".join(said).encode()) < 20_000
-        assert entry.state
+        assert len((status.error_info or "").encode()) < 5000
+        assert len("".join(texts or ()).encode()) < 20_000
+        assert refusal == "" or re.search(r" \(at .+\)$", refusal, re.DOTALL)
+        assert len(refusal.encode()) < 2000
+        assert (entry.state in (State.LOADED, State.EMPTY)) == (refusal == "")
+
+
+def texts_of(body: bytes) -> list[str]:
+    """All that is told of an answer beside its rows."""
+    report = parse_report(body)
+    _, oddities = flatten(report)
+    return [report.envelope, *report.warnings, *oddities]
 
 
 days_of_answers = st.lists(
-    st.tuples(st.booleans(), valid_answers(), bodies), min_size=6, max_size=6
+    st.tuples(valid_answers(), st.none() | bodies), min_size=6, max_size=6
 )
 
 
 def test_answers_in_the_tables(trial: Trial, simulator: SimulatorHandle) -> None:
-    """What is published is what the stored answers say, and nothing is wrong with it."""
+    """What is published is what the stored answers say; the doctor finds nothing."""
 
-    @trial.holds(STORED, days_of_answers, few=6, many=250)
-    def tables_tell_the_answers(made: list[tuple[bool, bytes, bytes]]) -> None:
+    @trial.holds(STORED, days_of_answers, few=4, many=100)
+    def tables_tell_the_answers(made: list[tuple[bytes, bytes | None]]) -> None:
         with TemporaryDirectory() as folder:
             world = another_world(simulator, Path(folder), APPS)
             days = world.days[-3:]
             keys = [(name, day) for name in world.names for day in days]
-            told = {
-                key: valid if is_valid else body
-                for key, (is_valid, valid, body) in zip(keys, made, strict=True)
+            bodies_told = {
+                key: valid if other is None else other
+                for key, (valid, other) in zip(keys, made, strict=True)
+            }
+            losses = {
+                key: losses_in(valid)
+                for key, (valid, other) in zip(keys, made, strict=True)
+                if other is None and fits(valid)
             }
             world.simulator.script(
                 [
@@ -386,25 +419,15 @@ def test_answers_in_the_tables(trial: Trial, simulator: SimulatorHandle) -> None
                         "body_base64": base64.b64encode(body).decode(),
                         "times": None,
                     }
-                    for (name, day), body in told.items()
+                    for (name, day), body in bodies_told.items()
                 ]
             )
-            outcomes = world.load(days=days)
-            kept = {
-                (name, day): losses_in(body)
-                for (name, day), body in told.items()
-                for is_valid, valid, _ in [made[keys.index((name, day))]]
-                if is_valid and fits(valid)
-            }
+            world.load(days=days)
 
-            assert 6 == len(outcomes)
-            assert kept == {key: published(world, *key) for key in kept}
-            assert told == {key: world.answers(*key)[-1].body or b"" for key in keys}
-            assert [] == [
-                fault
-                for finding in examine(world.parts, repair=False)
-                for fault in finding.wrong
-            ]
+            assert losses == {key: published(world, *key) for key in losses}
+            assert bodies_told == {key: world.answers(*key)[-1].body for key in keys}
+            findings = examine(world.parts, repair=False)
+            assert [] == [fault for finding in findings for fault in finding.wrong]
 
 
 def published(
@@ -435,34 +458,44 @@ known_codes = st.builds(
 )
 
 
-def in_csv(codes: list[KnownCode]) -> str:
+def in_csv(codes: list[KnownCode]) -> bytes:
     """The codes as a spreadsheet writes them."""
     file = io.StringIO()
     csv.writer(file).writerows([COLUMNS, *map(astuple, codes)])
-    return file.getvalue()
+    return file.getvalue().encode()
 
 
 catalogues = (
-    st.text()
-    | st.text(st.sampled_from('",\r\n\0 a')).map(lambda text: in_csv([]) + text)
+    st.binary()
+    | st.text(st.sampled_from('",\r\n\0 a')).map(
+        lambda text: in_csv([]) + text.encode()
+    )
     | st.lists(known_codes, max_size=3, unique_by=lambda code: code.key).map(in_csv)
 )
 
 
-def test_own_codes(trial: Trial) -> None:
-    """A user's catalogue is read cell by cell, or the mistake is told by its line."""
+def test_own_codes(trial: Trial, tmp_path: Path) -> None:
+    """A user's catalogue is read cell by cell, or the mistake is told."""
+    path = tmp_path / "error_codes.csv"
 
     @trial.holds(CODES, catalogues, few=150, many=20_000)
-    def catalogue_is_read_or_refused(text: str) -> None:
-        try:
-            codes = read_catalogue(text, name="error_codes.csv")
-        except ConfigurationError as mistake:
-            assert str(mistake).startswith("error_codes.csv")
-            return
-        _, *rows = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
-        cells = [tuple(cell.strip() for cell in row) for row in rows if row]
+    def catalogue_is_read_or_refused(text: bytes) -> None:
+        path.write_bytes(text)
+        codes, mistake = reading(own_codes, path, refused_by=ConfigurationError)
+        if codes is not None:
+            file = io.StringIO(text.decode("utf-8-sig"), newline=None)
+            _, *rows = csv.reader(file)
+            cells = [tuple(cell.strip() for cell in row) for row in rows if row]
 
-        assert cells == [astuple(code) for code in codes]
+            assert cells == [astuple(code) for code in codes]
+        assert (codes is None) == mistake.startswith(str(path))
+
+
+def own_codes(path: Path) -> tuple[KnownCode, ...]:
+    """The user's codes, as they are read to be published."""
+    configuration = path.with_name("pushloss.toml")
+    configuration.write_bytes(in_toml({}))
+    return read_settings(configuration).own_codes()
 
 
 toml_values = st.sampled_from(
@@ -497,15 +530,15 @@ GOOD_TOML = {
     "apps.a.identifier": "'admin'",
     "apps.a.secret_key_env": "'A_KEY'",
 }
-configurations = (
-    st.binary()
-    | st.text().map(str.encode)
-    | toml_lines.map(
-        lambda lines: "\n".join(
-            f"{key} = {value}" for key, value in (GOOD_TOML | lines).items()
-        ).encode()
-    )
-)
+
+
+def in_toml(lines: dict[str, str]) -> bytes:
+    """A configuration that would do, but for these lines."""
+    told = (f"{key} = {value}" for key, value in (GOOD_TOML | lines).items())
+    return "\n".join(told).encode()
+
+
+configurations = st.binary() | st.text().map(str.encode) | toml_lines.map(in_toml)
 
 
 def test_configurations(trial: Trial, tmp_path: Path) -> None:
@@ -515,23 +548,13 @@ def test_configurations(trial: Trial, tmp_path: Path) -> None:
     @trial.holds(FILES, configurations, few=150, many=10_000)
     def configuration_is_read_or_refused(content: bytes) -> None:
         path.write_bytes(content)
-        try:
-            read = read_settings(path)
-        except ConfigurationError as mistake:
-            assert str(path) in str(mistake)
-            return
-        day_bounds(read.start_date, read.timezone, read.retention_days)
+        settings, mistake = reading(read_settings, path, refused_by=ConfigurationError)
+        if settings is not None:
+            day_bounds(settings.start_date, settings.timezone, settings.retention_days)
+            settings.local_dir.exists()
 
-        assert read.local_dir.exists() in (True, False)
-        assert all(app.base_url for app in read.apps.values())
-
-    @trial.holds(CODES, st.binary(), few=20, many=2_000)
-    def bytes_are_read_or_refused(content: bytes) -> None:
-        lines = (f"{key} = {value}" for key, value in GOOD_TOML.items())
-        path.write_text("\n".join(lines))
-        (tmp_path / "error_codes.csv").write_bytes(content)
-        with pytest.raises(ConfigurationError, match=r"error_codes\.csv"):
-            read_settings(path).own_codes()
+            assert all(app.base_url for app in settings.apps.values())
+        assert (settings is None) == mistake.startswith(str(path))
 
 
 moments = st.sampled_from(
@@ -617,3 +640,49 @@ def test_delta_logs(trial: Trial) -> None:
                 for fault in DeltaLog(log.parent).faults()
                 if fault.file.name != "_last_checkpoint" or not fault.is_mendable
             ]
+
+
+def test_days_on_the_command_line(
+    trial: Trial, simulator: SimulatorHandle, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Whatever is given as a day, the command ends with words, not with a traceback."""
+    another_world(simulator, tmp_path, APPS)
+    monkeypatch.setenv("PUSHLOSS_CONFIG", str(tmp_path / "pushloss.toml"))
+    some_text = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]))
+    in_arguments = st.binary().map(lambda raw: os.fsdecode(raw.replace(b"\0", b"")))
+
+    @trial.holds(DAYS, some_text | in_arguments | odd_days, few=40, many=2_000)
+    def day_is_refused(text: str) -> None:
+        arguments = ["pushloss", "accept", "--app", APPS[0].name, "--", text]
+        said = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
+        with monkeypatch.context() as process:
+            process.setattr(sys, "argv", arguments)
+            process.setattr(sys, "stderr", said)
+            with pytest.raises(SystemExit) as ended:
+                main()
+
+        assert 2 == ended.value.code
+        assert said.tell()
+
+
+odd_days = st.dates().map(str) | st.sampled_from(
+    [*AWKWARD, "20260311", "2026-W11-3", "2026-3-11", "٢٠٢٦-٠٣-١١", "0000-00-00"]
+)
+
+
+def test_told(tally: Counter[str]) -> None:
+    """docs/reliability.md tells what was tried; it needs the whole file to be run."""
+    assert set(PROMISES) == set(tally)
+    tell(
+        "properties",
+        [
+            {
+                "made up": made,
+                "what holds": promise,
+                "examples": f"{tally[made]:,}",
+                "failures": 0,
+            }
+            for made, promise in PROMISES.items()
+        ],
+        measured=["examples"],
+    )
