@@ -22,7 +22,7 @@ from pushloss_pipeline.domain.errors import (
 from pushloss_pipeline.domain.model import Outcome
 from pushloss_pipeline.domain.verdict import State
 from pushloss_pipeline.domain.window import day_window
-from pushloss_pipeline.overview import unfinished_days
+from pushloss_pipeline.overview import day_figures, unfinished_days
 from pushloss_pipeline.simulator.scenario import many_apps
 from pushloss_pipeline.steps import (
     DayOutcome,
@@ -371,6 +371,24 @@ def test_require_a_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     require_a_key(world.settings, world.names)
     with pytest.raises(ConfigurationError, match=FIRST):
         require_a_key(world.settings, [FIRST])
+
+
+def test_absurd_counts(world: World) -> None:
+    """Counts that add up to more than a BIGINT keep nothing from being published."""
+    absurd = a_body({"1": 2**63 - 1}).decode()
+    numbers = [world.number_of(name) for name in (FIRST, SECOND)]
+    world.simulator.script(
+        [{"sdk_app_id": number, "body": absurd, "times": None} for number in numbers]
+    )
+    for _ in range(3):
+        world.load([FIRST, SECOND])
+        world.later(days=1)
+
+    assert 2**63 - 1 == max(world.rows("select err_count from push_loss"))[0]
+    assert 2**63 - 1 == day_figures(world.parts, DAY)["post_send_delivered_count"]
+    assert [(2**63 - 1,)] == world.rows(
+        "select max(final_count) from push_loss_maturity"
+    )
 
 
 def test_forgotten_days_are_never_asked(world: World) -> None:

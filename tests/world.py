@@ -235,10 +235,18 @@ def a_world(
     with running(
         Scenario(7, tuple(apps)), calls_per_second=None, signature_clock=signature_clock
     ) as simulator:
-        world = World(folder, simulator, apps)
-        simulator.set_now(lambda: world.now)
-        (folder / "pushloss.toml").write_text(configuration(simulator.url, apps))
-        yield world
+        yield another_world(simulator, folder, apps)
+
+
+def another_world(
+    simulator: SimulatorHandle, folder: Path, apps: Sequence[SimulatedApp]
+) -> World:
+    """A world in a folder of its own, on a simulator that has served others before."""
+    world = World(folder, simulator, apps)
+    simulator.set_now(lambda: world.now)
+    simulator.clear_script()
+    (folder / "pushloss.toml").write_text(configuration(simulator.url, apps))
+    return world
 
 
 WorldBuilder = Callable[[Sequence[SimulatedApp]], World]

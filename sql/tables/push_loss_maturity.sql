@@ -99,7 +99,7 @@ select
     any_value(platform) as platform,
     age_days,
     count(*) as day_count,
-    cast(sum(final_count) as bigint) as final_count,
+    cast(least(sum(final_count), 9223372036854775807) as bigint) as final_count,
     sum(reached_count) / sum(final_count) as share_reached,
     quantile_cont(reached_count / final_count, 0.1) as share_low,
     quantile_cont(reached_count / final_count, 0.5) as share_median,

@@ -1,7 +1,5 @@
 """How the entries of a report become the rows of a day."""
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -275,42 +273,6 @@ entry_lists = st.lists(
         err_count=st.integers(0, 2**40),
     )
 )
-
-
-def losses_by_stage_and_scope(
-    counted: Iterable[LossEntry | LossRow],
-) -> Counter[tuple[Stage, bool]]:
-    """Losses of entries or rows per stage and scope."""
-    sums: Counter[tuple[Stage, bool]] = Counter()
-    for one in counted:
-        sums[one.stage, one.platform_id is None] += one.err_count
-    return sums
-
-
-@given(entry_lists)
-def test_no_loss_is_lost(entries: list[LossEntry]) -> None:
-    """Losses in are losses out, per stage and scope."""
-    rows, _ = flatten(a_report(*entries))
-
-    assert losses_by_stage_and_scope(entries) == losses_by_stage_and_scope(rows)
-    assert all((row.scope is OVERALL) == (row.platform_id is None) for row in rows)
-
-
-@given(entry_lists)
-def test_rows_are_unique(entries: list[LossEntry]) -> None:
-    """No two rows have the same stage, scope, platform and code."""
-    rows, _ = flatten(a_report(*entries))
-    keys = {(row.stage, row.scope, row.platform_id, row.err_code) for row in rows}
-
-    assert len(keys) == len(rows)
-
-
-@given(st.data(), entry_lists)
-def test_order_of_entries(data: st.DataObject, entries: list[LossEntry]) -> None:
-    """The order of entries matters neither to the rows nor to the warnings."""
-    shuffled = data.draw(st.permutations(entries))
-
-    assert flatten(a_report(*entries)) == flatten(a_report(*shuffled))
 
 
 @given(st.data(), entry_lists)

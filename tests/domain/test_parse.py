@@ -5,8 +5,6 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pushloss_pipeline.domain.errors import BadPayload
 from pushloss_pipeline.domain.model import LossEntry, Stage
@@ -670,70 +668,3 @@ def test_repeated_warnings() -> None:
         "text_number: $.PlatformReadyToSendLoss[].ErrCount",
         "unknown_platform: $.PlatformReadyToSendLoss[].PushPlatform is 12",
     ) == report.warnings
-
-
-names = st.sampled_from(
-    [*OK, "ResultCode", "Results", *ARRAYS, *a_platform_entry(), "Foo"]
-)
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(st.characters())
-    | st.sampled_from(["OK", "0", 0])
-)
-trees = st.recursive(
-    scalars, lambda below: st.lists(below) | st.dictionaries(names, below)
-)
-answers = st.builds(
-    lambda extra, arrays: OK | arrays | extra,
-    st.dictionaries(names, trees, max_size=2),
-    st.dictionaries(
-        st.sampled_from(ARRAYS), st.lists(st.dictionaries(names, scalars) | scalars)
-    ),
-)
-
-
-@given(st.binary() | trees.map(as_bytes) | answers.map(as_bytes))
-def test_any_bytes(body: bytes) -> None:
-    """Any bytes are either read or refused, and the status never fails."""
-    read_status(body)
-    refusal, report = None, None
-    try:
-        report = parse_report(body)
-    except BadPayload as error:
-        refusal = error
-
-    if refusal is not None:
-        assert refusal.place and str(refusal).encode()
-    if report is not None:
-        assert 0 == read_status(body).error_code
-        assert "\n".join((report.envelope, *report.warnings)).encode()
-
-
-@given(
-    st.lists(
-        st.fixed_dictionaries(
-            {
-                "PushPlatform": st.integers(0, WIDEST_PLATFORM),
-                "ErrCode": st.text(),
-                "ErrCount": st.integers(0, WIDEST_COUNT),
-                "ErrInfo": st.text(),
-            }
-        )
-    )
-)
-def test_nothing_is_lost(entries: list[dict[str, object]]) -> None:
-    """Entries as the page describes them come out as they went in."""
-    report = parse_report(an_answer(PlatformReadyToSendLoss=entries))
-
-    assert entries == [
-        {
-            "PushPlatform": entry.platform_id,
-            "ErrCode": entry.err_code,
-            "ErrCount": entry.err_count,
-            "ErrInfo": entry.err_info,
-        }
-        for entry in report.entries
-    ]
