@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -170,10 +171,20 @@ class DeltaLog:
 
 
 def _is_whole(entry: Path) -> bool:
+    """Whether all lines can be read, and all files are named that the first counts."""
     try:
-        return all(map(json.loads, entry.read_text().splitlines()))
+        actions = [json.loads(line) for line in entry.read_text().splitlines()]
     except ValueError:
         return False
+    objects = [action for action in actions if isinstance(action, dict)]
+    added = sum("add" in action for action in objects)
+    return all(actions) and added >= max(map(_told_files, objects), default=0)
+
+
+def _told_files(action: dict[str, Any]) -> int:
+    info = action.get("commitInfo")
+    metrics = (info.get("operationMetrics") if isinstance(info, dict) else None) or {}
+    return int(metrics.get("num_added_files", metrics.get("numFilesAdded", 0)))
 
 
 def _is_sound(entry: Path | None) -> bool:
