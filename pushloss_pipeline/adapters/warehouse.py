@@ -24,7 +24,7 @@ from pushloss_pipeline.adapters.delta import (
     Snapshot,
     require_known_version,
 )
-from pushloss_pipeline.adapters.disk import force_to_disk
+from pushloss_pipeline.adapters.disk import force_to_disk, with_advice
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
     Statement,
@@ -138,7 +138,8 @@ class Warehouse:
                 f"find it with `fuser {self._lock_path}`"
             ) from None
         except (OSError, duckdb.Error) as problem:
-            raise StoreError(f"cannot publish {self.path}: {problem}") from problem
+            told = with_advice(str(problem), self.path.parent)
+            raise StoreError(f"cannot publish {self.path}: {told}") from problem
 
     def forget_work(self) -> None:
         """Drop the work file: the next publish makes everything anew."""

@@ -46,7 +46,7 @@ ACKNOWLEDGED, ERRORS = "acknowledged", "errors"
 ENDS_SECONDS = 120
 """A process that takes longer hangs."""
 READ_PAUSE = 0.05
-LIVES = (0.1, 1.5)
+LIVES = (0.1, 2.0)
 """Seconds after which a process is killed: from its first steps to its third load."""
 STOP, SEEN = "stop", "seen"
 """Files that end the reader, and that it leaves."""

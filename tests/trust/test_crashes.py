@@ -115,6 +115,12 @@ POINTS = {
             within="pushloss_pipeline.reporting:write_report",
         )
     ],
+    "doctor": [
+        Point("one of two entries set aside", f"{LOG}._set_aside", "return"),
+        common("lost file still in the log", f"{TABLE}.drop", system_call=COMMIT),
+        Point("lost file out of the log", f"{TABLE}.drop", "return"),
+        Point("derived anew, not written", f"{LAKE}.append_entries"),
+    ],
     "tidy": [
         Point("before the first merge", f"{TABLE}.merge"),
         common("merged, not committed", f"{TABLE}.merge", system_call=COMMIT),
@@ -132,12 +138,6 @@ POINTS = {
         common("columns, no version", f"{TABLE}._force_since", "return"),
         Point("version, not forced to the disk", f"{TABLE}._force_since", times=2),
         Point("one of two tables upgraded", f"{TABLE}.prepare", "return"),
-    ],
-    "doctor": [
-        Point("one of two entries set aside", f"{LOG}._set_aside", "return"),
-        common("lost file still in the log", f"{TABLE}.drop", system_call=COMMIT),
-        Point("lost file out of the log", f"{TABLE}.drop", "return"),
-        Point("derived anew, not written", f"{LAKE}.append_entries"),
     ],
 }
 """Where processes are killed; a function that is renamed, or not reached, is told."""
@@ -365,7 +365,7 @@ def killed_at_random(killing: Killing, jobs: Sequence[str], kills: int) -> Row:
 
 def test_killed_at_random(killing: Killing) -> None:
     """Three loads and a tidying, killed again and again, lose nothing together."""
-    killed_at_random(killing, (*["load"] * 3, "tidy"), 40)
+    killed_at_random(killing, (*["load"] * 3, "tidy"), 30)
 
 
 @pytest.mark.slow
