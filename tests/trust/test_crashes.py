@@ -200,6 +200,8 @@ class Killing:
         half_days = self._half_days(shown)
         # What a doctor is called for is lost until it is mended.
         gone = [] if job == "doctor" else lost(self.world)
+        # Its answers are followed by other ones: both are to be judged, in their order.
+        next_counts(self.world)
         ends = [ended(self.start(job=job))]
         if job != "load":
             ends.append(ended(self.start()))
