@@ -349,7 +349,8 @@ def kill_at_random(
             slot = min(range(len(jobs)), key=lambda n: doomed[n])
             time.sleep(max(0.0, doomed[slot] - time.monotonic()))
             job, process = running[slot]
-            killed[job] += _kill(process)
+            assert _kill(process), f"it ended by itself: {errors(world.folder)}"
+            killed[job] += 1
             world.later(minutes=1)  # other counts: there is always something to write
             running[slot] = (job, _start_endless(context, world, days, job))
             doomed[slot] = time.monotonic() + chance.uniform(*LIVES)
@@ -370,10 +371,11 @@ def _start_endless(
 def _kill(process: BaseProcess) -> bool:
     """Kill a process and all of its group; whether it was still alive."""
     assert process.pid is not None
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # it has no group of its own yet
-        process.kill()
+    if process.exitcode is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has no group of its own yet
+            process.kill()
     return ended(process) == -signal.SIGKILL
 
 
