@@ -10,7 +10,9 @@ from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock
+from sqlalchemy.exc import DBAPIError
 
+from pushloss_pipeline.adapters.disk import with_advice
 from pushloss_pipeline.definitions import build_definitions
 from pushloss_pipeline.defs.schedules import range_tags
 from pushloss_pipeline.domain.errors import ConfigurationError, StoreError
@@ -50,7 +52,7 @@ def run_job(
     # No pool here: were this process killed, nobody would give its slot back.
     definitions = build_definitions(settings, listener=listener, pool=None)
     options = {"apps": list(apps), "only_missing": only_missing}
-    with open_instance(settings) as instance:
+    with _store_told(settings), open_instance(settings) as instance:
         _close_killed_runs(instance)
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
@@ -72,6 +74,19 @@ def run_job(
             # Not failed: somebody wanted it so, and nobody need be called.
             instance.report_run_canceled(result.dagster_run, message="Ctrl-C")
             raise
+
+
+@contextlib.contextmanager
+def _store_told(settings: Settings) -> Iterator[None]:
+    """What Dagster's own store cannot do, in words."""
+    try:
+        yield
+    except DBAPIError as problem:
+        home = Path(os.environ.get("DAGSTER_HOME") or settings.local_dir)
+        told = with_advice(
+            str(problem.orig), home, otherwise="mend it, then run it again"
+        )
+        raise StoreError(f"cannot write Dagster's store in {home}: {told}") from problem
 
 
 def _problem(result: dg.ExecuteInProcessResult) -> str:

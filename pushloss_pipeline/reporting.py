@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from pushloss_pipeline.adapters.disk import with_advice
 from pushloss_pipeline.adapters.sql_files import read_statement
 from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.window import askable_days, last_complete_day
@@ -86,7 +87,8 @@ def write_report(parts: Parts, output: Path | None = None) -> WrittenReport:
             temporary.unlink(missing_ok=True)
     except OSError as problem:
         raise StoreError(
-            f"cannot write the report to {path}: {problem.strerror}"
+            f"cannot write the report to {path}:"
+            f" {with_advice(str(problem.strerror), path.parent)}"
         ) from None
     together = report.apps[0]
     return WrittenReport(

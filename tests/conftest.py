@@ -34,6 +34,8 @@ LONG = frozenset(
         "test_long_backfill",
         "test_processes",
         "test_upkeep",
+        "test_crashes",
+        "test_disks",
         "test_sensors",
         "test_steps",
         "test_load",

@@ -14,7 +14,7 @@ import pytest
 
 from pushloss_pipeline.steps import publish, replay_days
 from tests.defs.site import wait_until
-from tests.test_crash import HALF_DAYS
+from tests.trust.kills import HALF_DAYS
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[1]

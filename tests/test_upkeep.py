@@ -192,6 +192,25 @@ def test_the_log_of_the_answers(
     assert [] == examined(loaded)
 
 
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_log_entry_that_ends_between_two_files(loaded: World, kept: int) -> None:
+    """Though all that is left can be read, it is told as torn and derived anew."""
+    loaded.later(minutes=30)
+    loaded.load([FIRST, SECOND], [DAY])
+    published = loaded.everything()
+    newest = log(loaded, REVISIONS)[-1]
+    lines = newest.read_text().splitlines()
+    newest.write_text("\n".join(lines[:kept]))
+
+    told = examined(loaded)
+
+    assert 4 == len(lines)
+    assert f"log of {REVISIONS}" == told[0].looked_at
+    assert all(finding.is_mended for finding in told), told
+    assert published == loaded.everything()
+    assert [] == examined(loaded)
+
+
 def test_only_looking_changes_nothing(loaded: World) -> None:
     """Without repair a fault is told, and stays for the one who may mend it."""
     empty_middle(loaded, REVISIONS)

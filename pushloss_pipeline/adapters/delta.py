@@ -35,6 +35,7 @@ from tenacity import (
 )
 
 from pushloss_pipeline.adapters.delta_log import DeltaLog, LogFault
+from pushloss_pipeline.adapters.disk import with_advice
 from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.tables import SCHEMA_VERSION, Table
 
@@ -300,12 +301,12 @@ class StoredTable:
         """The table to be tidied; what was committed is on the disk afterwards."""
         table = self._open_to_write()
         before = table.version()
-        try:
-            yield table
-        except DeltaError as problem:
-            # Another machine got there first; the next time will do.
-            _log.warning("record not tidied table=%s: %s", self.name, problem)
-        with _told_as_store_error(f"write the record {self._folder}"):
+        with _told_as_store_error(f"tidy the record {self._folder}"):
+            try:
+                yield table
+            except CommitFailedError as problem:
+                # Another machine got there first; the next time will do.
+                _log.warning("record not tidied table=%s: %s", self.name, problem)
             self._force_since(table, before)
 
     def log_faults(self) -> list[LogFault]:
@@ -425,7 +426,7 @@ def _told_as_store_error(doing: str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError, pa.ArrowException) as problem:
-        raise StoreError(f"cannot {doing}: {problem}") from problem
+        raise StoreError(f"cannot {doing}: {with_advice(str(problem))}") from problem
 
 
 @_again_after_a_conflict

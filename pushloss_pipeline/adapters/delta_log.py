@@ -177,10 +177,23 @@ def _actions(entry: Path) -> list[Any]:
 
 
 def _is_whole(entry: Path) -> bool:
+    """Whether all lines can be read, and all files are named that the first counts."""
     try:
-        return all(isinstance(a, dict) and a for a in _actions(entry))
-    except (ValueError, RecursionError):
+        actions = _actions(entry)
+        if not all(isinstance(action, dict) and action for action in actions):
+            return False
+        added = sum("add" in action for action in actions)
+        return added >= max(map(_told_files, actions), default=0)
+    except (ValueError, TypeError, RecursionError):
         return False
+
+
+def _told_files(action: dict[str, Any]) -> int:
+    info = action.get("commitInfo")
+    metrics = info.get("operationMetrics") if isinstance(info, dict) else None
+    if not isinstance(metrics, dict):
+        return 0
+    return int(metrics.get("num_added_files", metrics.get("numFilesAdded", 0)))
 
 
 def _is_sound(entry: Path | None) -> bool:

@@ -31,6 +31,7 @@ from pushloss_pipeline.adapters.delta import (
     StoredTable,
 )
 from pushloss_pipeline.adapters.delta_log import LOCK_SECONDS
+from pushloss_pipeline.adapters.disk import with_advice
 from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.flatten import content_hash
 from pushloss_pipeline.domain.model import (
@@ -105,7 +106,8 @@ class Lake:
                 f"{LOCK_SECONDS:.0f} s; find it with `fuser {self._lock_path}`"
             ) from None
         except OSError as problem:
-            raise StoreError(f"cannot write the record: {problem}") from problem
+            told = with_advice(str(problem), self._lock_path.parent)
+            raise StoreError(f"cannot write the record: {told}") from problem
         try:
             self._prepare()
             yield

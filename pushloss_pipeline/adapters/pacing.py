@@ -9,6 +9,7 @@ from time import monotonic_ns
 from filelock import FileLock, Timeout
 from pyrate_limiter import Rate, RateItem, SQLiteBucket, SQLiteQueries
 
+from pushloss_pipeline.adapters.disk import with_advice
 from pushloss_pipeline.domain.errors import StoreError
 
 NETWORK_MARGIN = 0.02
@@ -102,10 +103,13 @@ class Pacer:
         return self._buckets[sdk_app_id]
 
     def _store_error(self, problem: Exception) -> StoreError:
-        return StoreError(
-            f"pacing file {self._path}: {problem}; mend the disk or the folder "
-            "(a damaged file may be deleted, it only holds the last calls' times)"
+        told = with_advice(
+            str(problem),
+            self._path.parent,
+            otherwise="mend the disk or the rights to the folder (a damaged file may be"
+            " deleted, it only holds the last calls' times)",
         )
+        return StoreError(f"pacing file {self._path}: {told}")
 
 
 def _open(path: Path) -> sqlite3.Connection:

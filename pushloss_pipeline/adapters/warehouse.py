@@ -24,7 +24,7 @@ from pushloss_pipeline.adapters.delta import (
     Snapshot,
     require_known_version,
 )
-from pushloss_pipeline.adapters.disk import force_to_disk
+from pushloss_pipeline.adapters.disk import force_to_disk, with_advice
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
     Statement,
@@ -138,7 +138,8 @@ class Warehouse:
                 f"find it with `fuser {self._lock_path}`"
             ) from None
         except (OSError, duckdb.Error) as problem:
-            raise StoreError(f"cannot publish {self.path}: {problem}") from problem
+            told = with_advice(str(problem), self.path.parent)
+            raise StoreError(f"cannot publish {self.path}: {told}") from problem
 
     def forget_work(self) -> None:
         """Drop the work file: the next publish makes everything anew."""
@@ -220,6 +221,7 @@ class Warehouse:
         # Its end writes the checkpoint: the file is whole then, without a WAL.
         with self._working(_making(record)) as work:
             changed = _stage_changes(work, record)
+            self._require_known_days(work)
             _stage_bounds(work, bounds)
             for name, table in given.items():
                 work.register(name, table)
@@ -230,6 +232,31 @@ class Warehouse:
         if is_due:
             self._replace_published()
         return Published(changed, is_due, rows)
+
+    def _require_known_days(self, work: duckdb.DuckDBPyConnection) -> None:
+        """Refuse to take days from the readers: a record only grows.
+
+        Where it does not tell of them, it is not the one that was published.
+        """
+        if _scalar(work, "select count(*) from taken_files"):
+            return
+        try:
+            shown = self.query(
+                "select sdk_app_id, loss_date from push_loss_days where revision > 0"
+            )
+        except (StoreError, UsageError):
+            return  # missing or broken: it is made anew
+        told = "select sdk_app_id, loss_date from changed_days"
+        lost = set(shown.rows) - set(work.execute(told).fetchall())
+        if lost:
+            days = [day for _, day in lost]
+            raise StoreError(
+                f"the record tells nothing of {len(lost)} app days from {min(days)} to"
+                f" {max(days)} that {self.path} shows: lake/ is gone or not all there."
+                " Is its disk mounted? `pushloss doctor` mends what can be derived; all"
+                " else: restore lake/ as docs/operations.md says, or delete"
+                f" {self.path.name} to begin anew"
+            )
 
     @contextmanager
     def _working(self, making: str) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -652,13 +652,34 @@ def test_torn_log_of_the_work_file(place: Place) -> None:
 
 def test_other_record(place: Place) -> None:
     """A record that was made anew is taken in from its start."""
+    place.load(an_answer(1, A))
+    place.publish()
+    shutil.rmtree(place.folder / "lake")
+    place.load(an_answer(2, B), an_answer(3, sdk_app_id=7))
+
+    assert Published(2, True, 6) == place.publish()
+    assert [("-1",), ("410",)] == place.rows(
+        f"select distinct err_code from push_loss where sdk_app_id = {SHOP_ID}"
+        " order by err_code"
+    )
+
+
+def test_lost_record(place: Place) -> None:
+    """Days that only readers still have are not taken from them."""
     place.load(an_answer(1, A), an_answer(2, sdk_app_id=7))
     place.publish()
+    before = place.everything()
     shutil.rmtree(place.folder / "lake")
     place.load(an_answer(3, B))
 
+    for _ in range(2):
+        with pytest.raises(
+            StoreError, match=r"nothing of 1 app days .* is gone or not"
+        ):
+            place.publish()
+    assert before == place.everything()
+    place.path.unlink()
     assert Published(1, True, 4) == place.publish()
-    assert [(SHOP_ID,)] == place.rows("select distinct sdk_app_id from push_loss")
 
 
 def test_tidied_record(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
