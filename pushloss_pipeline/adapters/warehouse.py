@@ -29,6 +29,7 @@ from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
     Statement,
     fingerprint,
+    quoted,
     read_statement,
     read_statements,
 )
@@ -70,6 +71,7 @@ _SQL_TYPES = {
     pa.float64(): "double",
     TIMESTAMP: "timestamptz",
 }
+_ONE_QUERY = ([duckdb.StatementType.SELECT], [duckdb.StatementType.EXPLAIN])
 _NOT_IN_ENTRIES = ("ended_at", "expires_at", "is_young")
 
 
@@ -194,12 +196,14 @@ class Warehouse:
         try:
             try:
                 connection.execute(
-                    f"attach {_quoted(str(self.path))} as warehouse (read_only)"
+                    f"attach {quoted(str(self.path))} as warehouse (read_only)"
                 )
             except duckdb.Error as problem:
                 raise StoreError(f"cannot read {self.path}: {problem}") from None
             connection.execute("use warehouse")
             connection.execute("set timezone = 'UTC'")
+            # Else rows too many for the memory go to a file in the current folder.
+            connection.execute("set temp_directory = ''")
             connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
             yield connection
@@ -270,8 +274,11 @@ def _rows(
 ) -> Rows:
     try:
         parsed = connection.extract_statements(statement)
-        if len(parsed) != 1:
-            raise UsageError(f"one query is needed; this holds {len(parsed)}")
+        if [each.type for each in parsed] not in _ONE_QUERY:
+            raise UsageError(
+                "one query is needed, such as: select … or from …; this holds "
+                + (", ".join(each.type.name.lower() for each in parsed) or "none")
+            )
         if parameters:
             parameters = {name: parameters[name] for name in parsed[0].named_parameters}
         cursor = connection.execute(statement, parameters)
@@ -355,10 +362,10 @@ def _create_table(work: duckdb.DuckDBPyConnection, table: Table) -> None:
         for column in table.columns
     )
     work.execute(f"create table {table.name} ({columns})")
-    work.execute(f"comment on table {table.name} is {_quoted(table.doc)}")
+    work.execute(f"comment on table {table.name} is {quoted(table.doc)}")
     for column in table.columns:
         work.execute(
-            f"comment on column {table.name}.{column.name} is {_quoted(column.doc)}"
+            f"comment on column {table.name}.{column.name} is {quoted(column.doc)}"
         )
 
 
@@ -375,10 +382,6 @@ def _sql_type(arrow_type: pa.DataType) -> str:
     if pa.types.is_list(arrow_type):
         return f"{_SQL_TYPES[arrow_type.value_type]}[]"
     return _SQL_TYPES[arrow_type]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _stage_changes(work: duckdb.DuckDBPyConnection, record: Snapshot) -> int:
