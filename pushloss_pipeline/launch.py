@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock
 
+from pushloss_pipeline.adapters.disk import make_open_folder
 from pushloss_pipeline.definitions import build_definitions
 from pushloss_pipeline.defs.schedules import range_tags
 from pushloss_pipeline.domain.errors import ConfigurationError, StoreError
@@ -93,7 +94,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     An installed package has no checkout: its runs are kept in the data folder.
     """
     try:
-        settings.local_dir.mkdir(parents=True, exist_ok=True)
+        make_open_folder(settings.local_dir)
         first = FileLock(settings.local_dir / "dagster.lock")
         first.acquire()
     except OSError as problem:

@@ -35,6 +35,7 @@ from tenacity import (
 )
 
 from pushloss_pipeline.adapters.delta_log import DeltaLog, LogFault
+from pushloss_pipeline.adapters.disk import make_open_folder
 from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.tables import SCHEMA_VERSION, Table
 
@@ -394,7 +395,9 @@ class StoredTable:
 
     def _create(self, uri: str) -> None:
         if self.is_local:
-            Path(self._folder).mkdir(parents=True, exist_ok=True)
+            path = Path(self._folder)
+            make_open_folder(path.parents[1])  # others open the published file in it
+            path.mkdir(parents=True, exist_ok=True)
         try:
             DeltaTable.create(
                 uri,

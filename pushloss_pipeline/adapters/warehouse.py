@@ -24,7 +24,7 @@ from pushloss_pipeline.adapters.delta import (
     Snapshot,
     require_known_version,
 )
-from pushloss_pipeline.adapters.disk import force_to_disk
+from pushloss_pipeline.adapters.disk import force_to_disk, make_open_folder
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
     Statement,
@@ -122,7 +122,7 @@ class Warehouse:
         second waits and then mostly finds nothing left to do.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_open_folder(self.path.parent)
             with FileLock(self._lock_path, timeout=PUBLISH_SECONDS, mode=0o600):
                 given = {
                     "configured_apps": pa.Table.from_pylist(apps, schema=APPS.schema),
