@@ -57,8 +57,8 @@ _TABLE_CONFIGURATION = {
     "delta.setTransactionRetentionDuration": "interval 30 days",
 }
 
-_UNFIT = re.compile(r"[][^|\\]|%[0-9A-Fa-f]{2}")
-"""What the Delta library mistakes in a local path, whatever its spelling."""
+_UNFIT = re.compile(r"[][^|?\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
+"""What Delta mistakes in a local path, whatever its spelling, or DuckDB (`?`)."""
 
 _log = logging.getLogger(__name__)
 
@@ -388,7 +388,7 @@ class StoredTable:
         path = Path(self._folder).absolute()
         if found := _UNFIT.search(str(path)):
             raise StoreError(
-                f"Delta tables cannot lie in {path}: choose a data_dir without"
+                f"the tables cannot lie in {path}: choose a data_dir without"
                 f" {found[0]!r} in its path"
             )
         return path.as_uri()
