@@ -9,6 +9,7 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -281,15 +282,29 @@ def _rows(
             )
         if parameters:
             parameters = {name: parameters[name] for name in parsed[0].named_parameters}
+        return _answer(connection, statement, parameters)
+    except duckdb.Error as problem:
+        raise UsageError(str(problem)) from None
+
+
+def _answer(
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    parameters: Mapping[str, Any] | None,
+) -> Rows:
+    def ask() -> Rows:
         cursor = connection.execute(statement, parameters)
         columns = tuple(name for name, *_ in cursor.description or ())
         return Rows(columns, tuple(cursor.fetchall()))
-    except duckdb.Error as problem:
-        raise UsageError(str(problem)) from None
-    except RuntimeError as problem:
-        if "interrupted" in str(problem):  # Ctrl-C, as DuckDB tells it
-            raise KeyboardInterrupt from None
-        raise
+
+    # DuckDB hears Ctrl-C between two tasks only, and one of them may never end.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        asked = beside.submit(ask)
+        try:
+            return asked.result()
+        except BaseException:
+            connection.interrupt()
+            raise
 
 
 @contextmanager

@@ -6,10 +6,12 @@ import json
 import multiprocessing
 import os
 import re
+import signal
 import socket
 import stat
 import sys
 import tempfile
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -431,6 +433,25 @@ def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        "select count(*) from range(100000000000000) as n(i) where hash(i) = 1",
+        "with recursive r as (select 1 as a union all select a from r)"
+        " select count(*) from r",
+        "select sleep_ms(100000)",
+    ],
+    ids=["filter", "recursion", "sleep"],
+)
+def test_an_endless_query_ends_on_ctrl_c(attacked: Attacked, endless: str) -> None:
+    """It takes memory and time only as long as somebody waits for it."""
+    interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        attacked.world.rows(endless)
 
 
 OPEN_TO_ALL = {
