@@ -33,7 +33,7 @@ demo: $(STAMP) ## Load a made-up week through Dagster and show what came of it
 
 dev: $(STAMP) ## Start Dagster's UI and daemon with your pushloss.toml
 	@$(BIN)/pushloss status >/dev/null
-	@env -u DAGSTER_HOME $(BIN)/dagster dev
+	@umask 077; exec env -u DAGSTER_HOME $(BIN)/dagster dev --host 127.0.0.1
 
 browser: # the report is tested in Debian's Chromium; its texts need a Chinese font
 	@command -v chromium >/dev/null && fc-list 2>/dev/null | grep -q "CJK" || { \

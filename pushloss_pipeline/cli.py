@@ -6,6 +6,7 @@ and a slip in the arguments answer at once.
 
 import csv
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -238,8 +239,10 @@ def report(
     from pushloss_pipeline.reporting import write_report
     from pushloss_pipeline.steps import publish
 
+    users_umask = os.umask(0o077)
     parts = _open()
     publish(parts)  # a change of views or of error_codes.csv shows without a load
+    os.umask(users_umask)  # FILE is for whom its writer's files are
     written = write_report(parts, output)
     _say(escape(written.headline))
     _say(f"report: {escape(str(written.path))}")

@@ -12,7 +12,7 @@ import dagster as dg
 from filelock import FileLock
 from sqlalchemy.exc import DBAPIError
 
-from pushloss_pipeline.adapters.disk import with_advice
+from pushloss_pipeline.adapters.disk import make_open_folder, with_advice
 from pushloss_pipeline.definitions import build_definitions
 from pushloss_pipeline.defs.schedules import range_tags
 from pushloss_pipeline.domain.errors import ConfigurationError, StoreError
@@ -108,7 +108,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     An installed package has no checkout: its runs are kept in the data folder.
     """
     try:
-        settings.local_dir.mkdir(parents=True, exist_ok=True)
+        make_open_folder(settings.local_dir)
         first = FileLock(settings.local_dir / "dagster.lock")
         first.acquire()
     except OSError as problem:

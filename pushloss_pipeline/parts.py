@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from pushloss_pipeline.adapters.client import PushLossClient
+from pushloss_pipeline.adapters.disk import keep_private
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.pacing import Pacer
 from pushloss_pipeline.adapters.usersig import UserSigs
@@ -22,7 +23,11 @@ def utc_now() -> datetime:
 
 
 def open_parts(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Parts:
-    """Real parts for this configuration; nothing is opened before it is used."""
+    """Real parts for this configuration; nothing is opened before it is used.
+
+    From here on, what this process writes is its user's alone.
+    """
+    keep_private()
     folder = settings.local_dir
     usersigs = UserSigs()
 

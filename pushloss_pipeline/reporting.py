@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pushloss_pipeline.adapters.disk import with_advice
+from pushloss_pipeline.adapters.disk import make_open_folder, with_advice
 from pushloss_pipeline.adapters.sql_files import read_statement
 from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.window import askable_days, last_complete_day
@@ -70,7 +70,10 @@ class WrittenReport:
 
 
 def write_report(parts: Parts, output: Path | None = None) -> WrittenReport:
-    """Write the page of what is published; without `output` in the data folder."""
+    """Write the page of what is published; without `output` in the data folder.
+
+    There everybody may read it; elsewhere it is as open as the process's umask says.
+    """
     from pushloss_pipeline.report.page import render
     from pushloss_pipeline.report.story import tell_headline
 
@@ -79,9 +82,13 @@ def write_report(parts: Parts, output: Path | None = None) -> WrittenReport:
     page = render(report)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
+        if output is None:
+            make_open_folder(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_text(page, encoding="utf-8")
+            if output is None:
+                temporary.chmod(0o644)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

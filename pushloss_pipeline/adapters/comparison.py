@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from pushloss_pipeline.adapters.delta import Snapshot
-from pushloss_pipeline.adapters.sql_files import read_statement
+from pushloss_pipeline.adapters.sql_files import quoted, read_statement
 from pushloss_pipeline.domain.errors import StoreError
 
 NAMED_DAYS = 5
@@ -74,9 +74,8 @@ def differences(
 
 @contextmanager
 def _both(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    quoted = str(path).replace("'", "''")
     with duckdb.connect() as connection:
-        connection.execute(f"attach '{quoted}' as published (read_only)")
+        connection.execute(f"attach {quoted(str(path))} as published (read_only)")
         connection.execute("set timezone = 'UTC'")
         yield connection
 

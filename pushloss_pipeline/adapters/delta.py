@@ -35,7 +35,7 @@ from tenacity import (
 )
 
 from pushloss_pipeline.adapters.delta_log import DeltaLog, LogFault
-from pushloss_pipeline.adapters.disk import with_advice
+from pushloss_pipeline.adapters.disk import make_open_folder, with_advice
 from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.tables import SCHEMA_VERSION, Table
 
@@ -57,8 +57,8 @@ _TABLE_CONFIGURATION = {
     "delta.setTransactionRetentionDuration": "interval 30 days",
 }
 
-_UNFIT = re.compile(r"[][^|\\]|%[0-9A-Fa-f]{2}")
-"""What the Delta library mistakes in a local path, whatever its spelling."""
+_UNFIT = re.compile(r"[][^|?\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
+"""What Delta mistakes in a local path, whatever its spelling, or DuckDB (`?`)."""
 
 _log = logging.getLogger(__name__)
 
@@ -388,14 +388,16 @@ class StoredTable:
         path = Path(self._folder).absolute()
         if found := _UNFIT.search(str(path)):
             raise StoreError(
-                f"Delta tables cannot lie in {path}: choose a data_dir without"
+                f"the tables cannot lie in {path}: choose a data_dir without"
                 f" {found[0]!r} in its path"
             )
         return path.as_uri()
 
     def _create(self, uri: str) -> None:
         if self.is_local:
-            Path(self._folder).mkdir(parents=True, exist_ok=True)
+            path = Path(self._folder)
+            make_open_folder(path.parents[1])  # others open the published file in it
+            path.mkdir(parents=True, exist_ok=True)
         try:
             DeltaTable.create(
                 uri,

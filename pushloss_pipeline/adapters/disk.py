@@ -1,4 +1,4 @@
-"""Forces what was written to the disk, and tells what to do about a disk that fails."""
+"""Files: whose they are, forced to the disk; what to do about one that fails."""
 
 import errno
 import os
@@ -21,6 +21,23 @@ _ADVICE = {
     "File not found": _LOOK,  # Delta's word for it
     os.strerror(errno.EIO): "the disk fails: replace it, restore by docs/operations.md",
 }
+
+
+def keep_private() -> None:
+    """Let all that this process makes from now on be its user's alone.
+
+    Nothing else reaches what Delta, SQLite and DuckDB make by themselves. What others
+    are to read is opened to them by name.
+    """
+    os.umask(0o077)
+
+
+def make_open_folder(folder: Path) -> None:
+    """Make a folder that others may enter; one that is there keeps its mode."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        each.chmod(0o755)
 
 
 def force_to_disk(path: Path) -> None:

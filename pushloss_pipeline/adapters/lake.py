@@ -31,7 +31,7 @@ from pushloss_pipeline.adapters.delta import (
     StoredTable,
 )
 from pushloss_pipeline.adapters.delta_log import LOCK_SECONDS
-from pushloss_pipeline.adapters.disk import with_advice
+from pushloss_pipeline.adapters.disk import make_open_folder, with_advice
 from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.flatten import content_hash
 from pushloss_pipeline.domain.model import (
@@ -98,7 +98,7 @@ class Lake:
         """Take turns with every other writer of this data folder."""
         lock = FileLock(self._lock_path, timeout=LOCK_SECONDS, mode=0o600)
         try:
-            self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+            make_open_folder(self._lock_path.parent)
             lock.acquire()
         except Timeout:
             raise StoreError(

@@ -9,7 +9,7 @@ from time import monotonic_ns
 from filelock import FileLock, Timeout
 from pyrate_limiter import Rate, RateItem, SQLiteBucket, SQLiteQueries
 
-from pushloss_pipeline.adapters.disk import with_advice
+from pushloss_pipeline.adapters.disk import make_open_folder, with_advice
 from pushloss_pipeline.domain.errors import StoreError
 
 NETWORK_MARGIN = 0.02
@@ -42,7 +42,7 @@ class Pacer:
         self._buckets: dict[int, SQLiteBucket] = {}
         self._lock = FileLock(f"{path}.lock")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_open_folder(path.parent)
             with self._lock:
                 self._connection = _open(path)
         except (OSError, sqlite3.Error) as problem:

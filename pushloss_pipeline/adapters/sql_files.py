@@ -53,6 +53,11 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
+def quoted(text: str) -> str:
+    """A text as a literal of SQL, where no parameter can stand."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _read(path: Path) -> Statement:
     text = path.read_text(encoding="utf-8")
     about: list[str] = []

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -24,11 +25,12 @@ from pushloss_pipeline.adapters.delta import (
     Snapshot,
     require_known_version,
 )
-from pushloss_pipeline.adapters.disk import force_to_disk, with_advice
+from pushloss_pipeline.adapters.disk import force_to_disk, make_open_folder, with_advice
 from pushloss_pipeline.adapters.lake import Lake
 from pushloss_pipeline.adapters.sql_files import (
     Statement,
     fingerprint,
+    quoted,
     read_statement,
     read_statements,
 )
@@ -70,6 +72,7 @@ _SQL_TYPES = {
     pa.float64(): "double",
     TIMESTAMP: "timestamptz",
 }
+_ONE_QUERY = ([duckdb.StatementType.SELECT], [duckdb.StatementType.EXPLAIN])
 _NOT_IN_ENTRIES = ("ended_at", "expires_at", "is_young")
 
 
@@ -120,7 +123,7 @@ class Warehouse:
         second waits and then mostly finds nothing left to do.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_open_folder(self.path.parent)
             with FileLock(self._lock_path, timeout=PUBLISH_SECONDS, mode=0o600):
                 given = {
                     "configured_apps": pa.Table.from_pylist(apps, schema=APPS.schema),
@@ -195,12 +198,14 @@ class Warehouse:
         try:
             try:
                 connection.execute(
-                    f"attach {_quoted(str(self.path))} as warehouse (read_only)"
+                    f"attach {quoted(str(self.path))} as warehouse (read_only)"
                 )
             except duckdb.Error as problem:
                 raise StoreError(f"cannot read {self.path}: {problem}") from None
             connection.execute("use warehouse")
             connection.execute("set timezone = 'UTC'")
+            # Else rows too many for the memory go to a file in the current folder.
+            connection.execute("set temp_directory = ''")
             connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
             yield connection
@@ -297,19 +302,36 @@ def _rows(
 ) -> Rows:
     try:
         parsed = connection.extract_statements(statement)
-        if len(parsed) != 1:
-            raise UsageError(f"one query is needed; this holds {len(parsed)}")
+        if [each.type for each in parsed] not in _ONE_QUERY:
+            raise UsageError(
+                "one query is needed, such as: select … or from …; this holds "
+                + (", ".join(each.type.name.lower() for each in parsed) or "none")
+            )
         if parameters:
             parameters = {name: parameters[name] for name in parsed[0].named_parameters}
+        return _answer(connection, statement, parameters)
+    except duckdb.Error as problem:
+        raise UsageError(str(problem)) from None
+
+
+def _answer(
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    parameters: Mapping[str, Any] | None,
+) -> Rows:
+    def ask() -> Rows:
         cursor = connection.execute(statement, parameters)
         columns = tuple(name for name, *_ in cursor.description or ())
         return Rows(columns, tuple(cursor.fetchall()))
-    except duckdb.Error as problem:
-        raise UsageError(str(problem)) from None
-    except RuntimeError as problem:
-        if "interrupted" in str(problem):  # Ctrl-C, as DuckDB tells it
-            raise KeyboardInterrupt from None
-        raise
+
+    # DuckDB hears Ctrl-C between two tasks only, and one of them may never end.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        asked = beside.submit(ask)
+        try:
+            return asked.result()
+        except BaseException:
+            connection.interrupt()
+            raise
 
 
 @contextmanager
@@ -382,10 +404,10 @@ def _create_table(work: duckdb.DuckDBPyConnection, table: Table) -> None:
         for column in table.columns
     )
     work.execute(f"create table {table.name} ({columns})")
-    work.execute(f"comment on table {table.name} is {_quoted(table.doc)}")
+    work.execute(f"comment on table {table.name} is {quoted(table.doc)}")
     for column in table.columns:
         work.execute(
-            f"comment on column {table.name}.{column.name} is {_quoted(column.doc)}"
+            f"comment on column {table.name}.{column.name} is {quoted(column.doc)}"
         )
 
 
@@ -402,10 +424,6 @@ def _sql_type(arrow_type: pa.DataType) -> str:
     if pa.types.is_list(arrow_type):
         return f"{_SQL_TYPES[arrow_type.value_type]}[]"
     return _SQL_TYPES[arrow_type]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _stage_changes(work: duckdb.DuckDBPyConnection, record: Snapshot) -> int:

@@ -103,7 +103,7 @@ def _(ask, mo, question, run):
     try:
         answer = mo.ui.table(ask(question.value), selection=None)
     except PushLossError as problem:
-        answer = mo.callout(mo.md(f"```\n{problem}\n```"), kind="danger")
+        answer = mo.callout(mo.plain_text(str(problem)), kind="danger")
     answer
 
 

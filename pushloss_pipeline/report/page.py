@@ -151,7 +151,11 @@ def _own_file(name: str) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
     )
     environment.globals |= {
         "shown_rows": SHOWN_ROWS,
@@ -174,6 +178,11 @@ def _template() -> Template:
         environment.filters |= {name: getattr(module, name) for name in names}
     environment.filters["breakable"] = _breakable
     return environment.from_string(_own_file("page.html.j2"))
+
+
+def _visible(value: object) -> object:
+    """No text of others turns the direction of what stands beside it."""
+    return common_words.visible(value) if type(value) is str else value
 
 
 def _breakable(text: str) -> Markup:

@@ -17,6 +17,8 @@ from pushloss_pipeline.simulator.scenario import Scenario, many_apps
 from pushloss_pipeline.simulator.server import SimulatorHandle, running
 
 APPS = many_apps(3, seed=7)
+LOOPBACK = "0100007F"
+"""127.0.0.1 as /proc/net/tcp writes it."""
 UTC8 = timezone(timedelta(hours=8))
 CALLS_PER_SECOND = 50.0
 
@@ -75,6 +77,20 @@ class Shop:
         while len(self.calls()) < count:
             assert time.monotonic() < deadline, "the calls did not come"
             time.sleep(0.02)
+
+
+def listening(pid: int) -> set[str]:
+    """Addresses at which a process waits for connections, as the kernel has them."""
+    process = Path(f"/proc/{pid}")
+    links = [os.readlink(entry) for entry in (process / "fd").iterdir()]
+    own = {link[8:-1] for link in links if link.startswith("socket:[")}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in (process / "net" / table).read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and inode in own:
+                found.add(local.split(":")[0])
+    return found
 
 
 def configuration(url: str, *, calls_per_second: float = CALLS_PER_SECOND) -> str:

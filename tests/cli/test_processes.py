@@ -11,6 +11,8 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
+from tests.cli.conftest import LOOPBACK, listening
+
 PERIOD = timedelta(seconds=0.25)
 
 
@@ -49,11 +51,13 @@ def test_simulate_answers_until_it_is_interrupted(shop):
         url = process.stdout.readline().strip()
         with urllib.request.urlopen(f"{url}/simulator/health") as answer:
             health = json.load(answer)
+        addresses = listening(process.pid)
     finally:
         process.send_signal(signal.SIGINT)
         ran = shop.finish(process)
 
     assert {"ready": True} == health
+    assert {LOOPBACK} == addresses
     assert 0 == ran.code and "Traceback" not in ran.err
 
 

@@ -2,9 +2,23 @@
 
 import urllib.request
 
+import httpx
 import pytest
 
 from pushloss_pipeline.settings import OWN_CODES
+from tests.cli.conftest import LOOPBACK, listening
+
+WEBSOCKET = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+def status_of(url, headers):
+    """How a server answers a call with these headers."""
+    return httpx.get(url, headers=headers).status_code
 
 
 def load_week(pushloss, week):
@@ -135,7 +149,7 @@ def test_own_codes_that_cannot_be_read_are_told(shop, pushloss):
 
 
 def test_the_explorer_starts_and_answers(shop, pushloss, week):
-    """It serves the notebook on loopback until it is interrupted."""
+    """It serves the notebook on loopback, to its own pages, until it is interrupted."""
     load_week(pushloss, week)
     process = shop.start("explore", "--port", "0")
     try:
@@ -143,10 +157,20 @@ def test_the_explorer_starts_and_answers(shop, pushloss, week):
         url = process.stdout.readline().strip()
         with urllib.request.urlopen(url) as answer:
             page = answer.read().decode()
+        addresses = listening(process.pid)
+        foreign = [
+            status_of(url, {"Host": "evil.example"}),
+            status_of(url, {"Origin": "http://evil.example"}),
+            status_of(url, {"Origin": "null"}),
+            status_of(f"{url}/ws", {**WEBSOCKET, "Origin": "http://evil.example"}),
+        ]
+        own = status_of(url, {"Origin": url})
     finally:
         process.send_signal(2)
         ran = shop.finish(process)
 
     assert url.startswith("http://127.0.0.1:")
     assert "Push loss explorer" in page
+    assert {LOOPBACK} == addresses
+    assert ([403] * 4, 200) == (foreign, own)
     assert 0 == ran.code and "Traceback" not in ran.err

@@ -114,6 +114,10 @@ def test_a_program_gets_every_character(pushloss):
     "statement",
     [
         "create table t (a int)",
+        "create temp table t as select 1",
+        "attach ':memory:' as m",
+        "set variable x = 1",
+        "vacuum",
         "delete from odd",
         "attach '/tmp/other.duckdb'",
         "copy odd to '/tmp/odd.csv'",
@@ -135,6 +139,14 @@ def test_whatever_is_no_query_of_the_file_is_refused(pushloss, warehouse, statem
 
     assert 2 == ran.code and "error:" in ran.err and not ran.out
     assert before == warehouse.read_bytes()
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_a_query_never_writes_to_the_current_folder(pushloss):
+    """Rows too many for the memory are an error; DuckDB would spill them there."""
+    ran = pushloss("sql", "select current_setting('temp_directory')", "--format", "csv")
+
+    assert "current_setting('temp_directory')\n\"\"\n" == ran.out
 
 
 @pytest.mark.usefixtures("warehouse")

@@ -369,6 +369,16 @@ def test_control_is_for_loopback_only(
     assert asyncio.run(ask()).status_code == 403
 
 
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 200), ("e.example", 403)])
+def test_control_is_not_for_pages_of_other_sites(
+    simulator: SimulatorHandle, host: str, status: int
+) -> None:
+    """A browser that was told that a site's name is loopback steers nothing."""
+    answer = httpx.get(f"{simulator.url}/simulator/served", headers={"Host": host})
+
+    assert status == answer.status_code
+
+
 def test_envelopes_are_selected_at_the_start(
     scenario: Scenario, client: httpx.Client, send_to: SenderTo, now: datetime
 ) -> None:
