@@ -15,6 +15,7 @@ import pytest
 from pushloss_pipeline.cli import main
 from pushloss_pipeline.simulator.scenario import Scenario, many_apps
 from pushloss_pipeline.simulator.server import SimulatorHandle, running
+from tests.dagster_store import quicken
 
 APPS = many_apps(3, seed=7)
 UTC8 = timezone(timedelta(hours=8))
@@ -102,6 +103,7 @@ def simulator() -> Iterator[SimulatorHandle]:
 @pytest.fixture
 def shop(simulator: SimulatorHandle, tmp_path: Path) -> Iterator[Shop]:
     """A fresh folder, configured for the simulator."""
+    quicken()
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")

@@ -22,6 +22,7 @@ from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.simulator.scenario import DEMO_APPS, SimulatedApp, demo_scenario
 from pushloss_pipeline.simulator.server import SimulatorHandle, running
 from pushloss_pipeline.steps import Parts
+from tests.dagster_store import quicken
 
 SHOP, CHAT = DEMO_APPS
 RESPONSES = dg.AssetKey("push_loss_responses")
@@ -186,6 +187,7 @@ def a_site(
     folder: Path, *, calls_per_second: float = 200.0, retention_days: int = 7
 ) -> Iterator[Site]:
     """Start a simulator, write a configuration for it, make a DAGSTER_HOME."""
+    quicken()
     with (
         running(demo_scenario(date.today()), calls_per_second=None) as simulator,
         pytest.MonkeyPatch.context() as patch,
