@@ -106,9 +106,14 @@ class Simulation:
         )
         self.scenario = replace(self.scenario, apps=tuple(apps))
 
-    def served(self) -> list[dict[str, Any]]:
-        """List the calls served so far, in order of arrival."""
-        return [_unpacked(entry) for entry in list(self._served)]
+    def served(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """List the calls served so far, or after so many, in order of arrival."""
+        return [_unpacked(entry) for entry in self._served[after:]]
+
+    @property
+    def served_count(self) -> int:
+        """How many calls were served so far."""
+        return len(self._served)
 
     def truth(
         self, sdk_app_id: int, day: date, at: datetime | None = None

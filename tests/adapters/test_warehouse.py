@@ -696,6 +696,21 @@ def test_deleted_published_file(place: Place) -> None:
     assert before == place.everything()
 
 
+def test_published_file_that_was_put_back(place: Place) -> None:
+    """An older copy in its place is replaced, though the record has nothing new."""
+    place.load(an_answer(1, A))
+    place.publish()
+    older = shutil.copy(place.path, place.folder / "older")
+    place.load(an_answer(2, B))
+    place.publish()
+    before = place.everything()
+    os.replace(older, place.path)
+
+    assert Published(0, True, 4) == place.publish()
+    assert before == place.everything()
+    assert Published(0, False, 4) == place.publish()
+
+
 def test_stray_log_is_removed(place: Place) -> None:
     """What a reader with write access left beside the old file never meets the new."""
     place.load(an_answer(1, A))

@@ -42,7 +42,7 @@ class Shop:
 
     def calls(self) -> list[dict[str, Any]]:
         """Give the calls that this test's commands have made, in order."""
-        return self.simulator.served()[self.earlier_calls :]
+        return self.simulator.served(after=self.earlier_calls)
 
     @property
     def config(self) -> Path:
@@ -73,7 +73,7 @@ class Shop:
     def wait_for_calls(self, count: int) -> None:
         """Return when the simulator has answered so many calls."""
         deadline = time.monotonic() + 60
-        while len(self.calls()) < count:
+        while self.simulator.served_count < self.earlier_calls + count:
             assert time.monotonic() < deadline, "the calls did not come"
             time.sleep(0.02)
 
@@ -113,7 +113,7 @@ def shop(simulator: SimulatorHandle, tmp_path: Path) -> Iterator[Shop]:
         "DAGSTER_HOME": str(home),
         **{f"KEY_{app.name.upper()}": app.secret_key for app in APPS},
     }
-    yield Shop(simulator, tmp_path, environment, len(simulator.served()))
+    yield Shop(simulator, tmp_path, environment, simulator.served_count)
     simulator.clear_script()
     simulator.set_now(None)
 

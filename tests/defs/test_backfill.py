@@ -97,7 +97,7 @@ def services(site: Site) -> Iterator[Services]:
         instance.report_runless_asset_event(dg.AssetMaterialization(NEWEST_DAY))
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("FRESHNESS_DAEMON_INTERVAL_SECONDS", "1")
+        patch.setenv("FRESHNESS_DAEMON_INTERVAL_SECONDS", "2")
         webserver = stack.enter_context(webserver_of(site))
         defined = webserver.ask(DEFINED)
         backfill = launch_backfill(webserver, site.days(7))
