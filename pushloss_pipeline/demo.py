@@ -88,7 +88,8 @@ def load_past(
             continue
         set_now(now)
         days = askable_days(ZONE, settings.retention_days, now)
-        load_days(parts, settings.select(), [day for day in days if day in new])
+        if wanted := [day for day in days if day in new]:
+            load_days(parts, settings.select(), wanted)
 
 
 def _unknown_days(parts: Parts, days: Sequence[date]) -> set[date]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from uuid import uuid4
 
@@ -241,7 +241,7 @@ def publish(parts: Parts) -> Published:
             for name, app in settings.apps.items()
         ],
         codes=[
-            {**asdict(code), "is_users": is_users}
+            {**code.row, "is_users": is_users}
             for is_users, codes in ((False, catalogue()), (True, settings.own_codes()))
             for code in codes
         ],

@@ -31,7 +31,6 @@ LONG = frozenset(
     {
         "test_quarter",
         "test_backfill",
-        "test_long_backfill",
         "test_processes",
         "test_upkeep",
         "test_crashes",

@@ -1,8 +1,10 @@
 """The alarms of now are what the published file gives reason for, and no more."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,14 @@ from pushloss_pipeline.domain.alarms import CodeAlarm, DayAlarm, Kind
 from pushloss_pipeline.domain.errors import ConfigurationError
 from pushloss_pipeline.steps import publish
 from tests.builders import a_body
-from tests.world import NOW, THREE_APPS, World, WorldBuilder
+from tests.world import (
+    NOW,
+    THREE_APPS,
+    World,
+    WorldBuilder,
+    a_world,
+    secret_variable,
+)
 
 Told = list[tuple[str, str, date]]
 
@@ -206,19 +215,28 @@ def test_an_app_that_is_not_configured_is_not_told(world: World) -> None:
     assert [] == told(world)
 
 
-@pytest.fixture
-def app(world_of: WorldBuilder) -> World:
-    """One app with six quiet weeks, the last day of which is still to be loaded.
+@pytest.fixture(scope="module")
+def six_weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of one app with six quiet weeks.
 
     It is asked every fourth day, so that each day was asked once it had settled.
     """
+    (app,) = THREE_APPS[:1]
+    folder = tmp_path_factory.mktemp("six_weeks")
+    with pytest.MonkeyPatch.context() as patch, a_world(folder, [app]) as world:
+        patch.setenv(secret_variable(app), app.secret_key)
+        for days in range(37, 0, -4):
+            world.now = NOW - timedelta(days=days)
+            script(world, app.name, world.days, body=a_body({"410": 1000}).decode())
+            world.load()
+        return world.data
+
+
+@pytest.fixture
+def app(world_of: WorldBuilder, six_weeks: Path) -> World:
+    """One app with six quiet weeks, the last day of which is still to be loaded."""
     world = world_of(THREE_APPS[:1])
-    for days in range(37, 0, -4):
-        world.now = NOW - timedelta(days=days)
-        script(world, "app_0000", world.days, body=a_body({"410": 1000}).decode())
-        world.load()
-        world.simulator.clear_script()
-    world.now = NOW
+    shutil.copytree(six_weeks, world.data)
     return world
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import ipaddress
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from random import Random
 from typing import Any, Self
@@ -255,7 +257,14 @@ def _open_http(timeouts: Timeouts) -> httpx.AsyncClient:
         ),
         # Plain http is for loopback only, where no proxy of the environment belongs.
         mounts={"http://": None},
+        verify=_trusted(),
     )
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Read all the certificates once, not for each walk."""
+    return httpx.create_ssl_context()
 
 
 def _refuse_unsafe_address(app: App) -> None:

@@ -193,7 +193,8 @@ def _told_files(action: dict[str, Any]) -> int:
     metrics = info.get("operationMetrics") if isinstance(info, dict) else None
     if not isinstance(metrics, dict):
         return 0
-    return int(metrics.get("num_added_files", metrics.get("numFilesAdded", 0)))
+    count: Any = metrics.get("num_added_files", metrics.get("numFilesAdded", 0))
+    return int(count)
 
 
 def _is_sound(entry: Path | None) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pushloss_pipeline.domain.catalogue import KnownCode, read_catalogue
@@ -38,6 +39,7 @@ def read_statement(kind: str, name: str) -> Statement:
     return _read(SQL_FOLDER / kind / f"{name}.sql")
 
 
+@cache
 def catalogue() -> tuple[KnownCode, ...]:
     """The catalogue of error codes that comes with the package."""
     path = SQL_FOLDER / "dimensions" / "error_codes.csv"

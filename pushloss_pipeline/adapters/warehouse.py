@@ -180,13 +180,18 @@ class Warehouse:
 
     def schema_version(self) -> int | None:
         """Of the published file; 1 where it carries none, None where it cannot tell."""
+        told = self._publication()
+        return None if told is None else int(told.get("schema_version", 1))
+
+    def _publication(self) -> Mapping[str, Any] | None:
+        """What the published file says of itself; None where it cannot tell."""
         try:
-            row = self.query("select schema_version from internal.publication").rows
+            (told,) = self.query("from internal.publication").as_dicts()
         except StoreError:
             return None  # missing or unreadable: it is built anew
         except UsageError:
-            return 1
-        return int(row[0][0])
+            return {}
+        return told
 
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -221,8 +226,8 @@ class Warehouse:
     ) -> Published:
         record = lake.revisions()
         require_known_version(record.schema_version, "the record")
-        published_version = self.schema_version()
-        require_known_version(published_version or 1, self.path)
+        told = self._publication() or {}
+        require_known_version(int(told.get("schema_version", 1)), self.path)
         # Its end writes the checkpoint: the file is whole then, without a WAL.
         with self._working(_making(record)) as work:
             changed = _stage_changes(work, record)
@@ -232,8 +237,8 @@ class Warehouse:
                 work.register(name, table)
             _apply(work, record, changed=changed, now=now)
             rows = _scalar(work, "select count(*) from push_loss")
-            is_due = not _scalar(work, "select is_published from internal.publication")
-        is_due = is_due or published_version is None
+            edition = _scalar(work, "select edition from internal.publication")
+        is_due = edition != told.get("edition")
         if is_due:
             self._replace_published()
         return Published(changed, is_due, rows)
@@ -291,8 +296,6 @@ class Warehouse:
         self.path.with_suffix(".duckdb.wal").unlink(missing_ok=True)
         temporary.rename(self.path)
         force_to_disk(self.path.parent)
-        with _opened(self._work) as work:
-            work.execute("update internal.publication set is_published = true")
 
 
 def _rows(
@@ -367,10 +370,10 @@ def _create_objects(work: duckdb.DuckDBPyConnection, making: str) -> None:
     work.execute("begin")
     work.execute(
         "create table internal.publication"
-        " (making varchar, is_published boolean, schema_version integer)"
+        " (making varchar, edition varchar, schema_version integer)"
     )
     work.execute(
-        "insert into internal.publication values ($1, false, $2)",
+        "insert into internal.publication values ($1, uuid()::varchar, $2)",
         [making, SCHEMA_VERSION],
     )
     work.execute("create table internal.taken_files (path varchar)")
@@ -470,7 +473,7 @@ def _apply(
     changed: int,
     now: datetime,
 ) -> None:
-    """Replace what changed in one transaction, and note whether anything did."""
+    """Replace what changed in one transaction; where anything did, it is an edition."""
     paths = pa.array([file.path for file in _entry_files(record)], pa.string())
     work.register("record_files", pa.table({"path": paths}))
     work.execute("begin")
@@ -495,7 +498,7 @@ def _apply(
         _replace_table(work, PUSH_LOSS_DAYS, {"now": now, **settling}),
     ]
     if changed or any(differences):
-        work.execute("update internal.publication set is_published = false")
+        work.execute("update internal.publication set edition = uuid()::varchar")
     _replace_whole(work, "taken_files", "from record_files")
     work.execute("commit")
 
@@ -539,14 +542,19 @@ def _replace_whole(
     Replaced whole each day, it would swell, and DuckDB would misjudge its size.
     """
     _stage(work, f"new_{name}", select, parameters)
-    _stage(work, f"gone_{name}", f"from {name} except all from new_{name}")
     _stage(work, f"come_{name}", f"from new_{name} except all from {name}")
+    if _scalar(
+        work,
+        f"select not exists (from come_{name})"
+        f" and (select count(*) from {name}) = (select count(*) from new_{name})",
+    ):
+        return False
+    _stage(work, f"gone_{name}", f"from {name} except all from new_{name}")
     columns = [column for column, *_ in work.execute(f"describe {name}").fetchall()]
     same = " and ".join(f"{name}.{c} is not distinct from gone.{c}" for c in columns)
     work.execute(f"delete from {name} using gone_{name} as gone where {same}")
     work.execute(f"insert into {name} from come_{name}")
-    changed = f"select count(*) from (from gone_{name} union all from come_{name})"
-    return bool(_scalar(work, changed))
+    return True
 
 
 def _stage(

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from pushloss_pipeline.domain.errors import ConfigurationError
@@ -45,6 +45,11 @@ class KnownCode:
     owner: str
     action: str
     source: str
+
+    @property
+    def row(self) -> dict[str, str]:
+        """Its cells by column."""
+        return {column: getattr(self, column) for column in COLUMNS}
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -94,8 +99,7 @@ def _read_row(cells: list[str], place: str) -> KnownCode:
             f"{place}: {len(cells)} cells where {len(COLUMNS)} are needed; "
             'a text with a comma in it stands in "quotes"'
         )
-    code = KnownCode(*(cell.strip() for cell in cells))
-    row = dict(zip(COLUMNS, astuple(code), strict=True))
+    row = dict(zip(COLUMNS, map(str.strip, cells), strict=True))
     for column in _REQUIRED:
         if not row[column]:
             raise ConfigurationError(f"{place}: {column} is empty")
@@ -106,4 +110,4 @@ def _read_row(cells: list[str], place: str) -> KnownCode:
                 f"{place}: {column} {row[column]!r} is none of "
                 f"{', '.join(filter(None, allowed))}"
             )
-    return code
+    return KnownCode(**row)

@@ -5,6 +5,7 @@ light, dark and print.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -32,6 +33,7 @@ _MONDAYS = (
 )
 
 
+@cache  # made and validated by Altair, it takes longer than the rest of the page
 def chart_specs() -> dict[str, dict[str, Any]]:
     """The spec of each kind of chart, still without rows."""
     return {"trend": _finished(_trend()), "platforms": _finished(_platforms())}

@@ -113,9 +113,14 @@ class SimulatorHandle:
         self.url = url
         self._simulation = simulation
 
-    def served(self) -> list[dict[str, Any]]:
-        """List the calls served so far, as `GET /simulator/served` does."""
-        return self._simulation.served()
+    def served(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """List the calls served so far, or after so many, in order of arrival."""
+        return self._simulation.served(after=after)
+
+    @property
+    def served_count(self) -> int:
+        """How many calls were served so far."""
+        return self._simulation.served_count
 
     def refused_count(self, sdk_app_id: int) -> int:
         """Count the app's calls refused for coming too fast."""

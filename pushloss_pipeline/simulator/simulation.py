@@ -4,9 +4,10 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from itertools import cycle
+from operator import attrgetter
 from typing import Any
 
 from pushloss_pipeline.simulator.faults import Asked, Fault, Step
@@ -27,6 +28,9 @@ from pushloss_pipeline.simulator.script import Rule, Script, read_rules
 from pushloss_pipeline.simulator.truth import UTC8, LossCount, day_truth
 
 Clock = Callable[[], datetime]
+
+_COLUMNS = tuple(field.name for field in fields(LossCount))
+_CELLS = attrgetter(*_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +113,14 @@ class Simulation:
         )
         self.scenario = replace(self.scenario, apps=tuple(apps))
 
-    def served(self) -> list[dict[str, Any]]:
-        """List the calls served so far, in order of arrival."""
-        return [json.loads(zlib.decompress(entry)) for entry in list(self._served)]
+    def served(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """List the calls served so far, or after so many, in order of arrival."""
+        return [_unpacked(entry) for entry in self._served[after:]]
+
+    @property
+    def served_count(self) -> int:
+        """How many calls were served so far."""
+        return len(self._served)
 
     def truth(
         self, sdk_app_id: int, day: date, at: datetime | None = None
@@ -189,6 +198,12 @@ class Simulation:
             "fault": fault.name if fault else None,
             "error_code": answer.error_code if answer else None,
             "http_status": None if fault else reply.http_status,
-            "rows": [asdict(row) for row in answer.rows] if answer else [],
+            "rows": list(map(_CELLS, answer.rows)) if answer else [],
         }
         self._served.append(zlib.compress(json.dumps(entry).encode(), level=1))
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    entry: dict[str, Any] = json.loads(zlib.decompress(packed))
+    rows = [dict(zip(_COLUMNS, cells, strict=True)) for cells in entry["rows"]]
+    return {**entry, "rows": rows}

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
+from functools import lru_cache
 from typing import Literal
 
 from pushloss_pipeline.simulator.catalogue import (
@@ -193,24 +194,36 @@ def _text_told(code: LossCode, day_end: int, at: float) -> str:
 
 def final_counts(
     scenario: Scenario, app: SimulatedApp, day: date
-) -> Iterator[tuple[LossCode, int]]:
-    """Yield each code of an app's day with the count it ends at, incidents included."""
-    messages = _messages_of_day(scenario.seed, app, day)
-    incidents = {
-        (i.stage, i.platform_id, i.err_code): i
-        for i in scenario.incidents
-        if i.covers(app.sdk_app_id, day)
-    }
+) -> tuple[tuple[LossCode, int], ...]:
+    """Give each code of an app's day with the count it ends at, incidents included."""
+    incidents = (i for i in scenario.incidents if i.covers(app.sdk_app_id, day))
+    return _final_counts(scenario.seed, app, day, tuple(incidents))
+
+
+@lru_cache(maxsize=1024)  # a day is asked for again and again
+def _final_counts(
+    seed: int, app: SimulatedApp, day: date, incidents: tuple[Incident, ...]
+) -> tuple[tuple[LossCode, int], ...]:
+    return tuple(
+        (code, _final_count(seed, app, day, code, messages))
+        for code, messages in _expected(seed, app, day, incidents)
+    )
+
+
+def _expected(
+    seed: int, app: SimulatedApp, day: date, incidents: tuple[Incident, ...]
+) -> Iterator[tuple[LossCode, float]]:
+    """Each code of the day, and of how many messages it takes its part."""
+    messages = _messages_of_day(seed, app, day)
+    left = {(i.stage, i.platform_id, i.err_code): i for i in incidents}
     for code in LOSS_CODES:
-        incident = incidents.pop((code.stage, code.platform_id, code.err_code), None)
-        factor = 1.0
-        if incident is not None:
-            code, factor = _told_during(incident, code), incident.factor
-        yield code, _final_count(scenario.seed, app, day, code, messages * factor)
-    for incident in incidents.values():
-        code = _unusual_code(incident)
-        count = _final_count(scenario.seed, app, day, code, messages * incident.factor)
-        yield code, count
+        incident = left.pop((code.stage, code.platform_id, code.err_code), None)
+        if incident is None:
+            yield code, messages
+        else:
+            yield _told_during(incident, code), messages * incident.factor
+    for incident in left.values():
+        yield _unusual_code(incident), messages * incident.factor
 
 
 def _told_during(incident: Incident, code: LossCode) -> LossCode:

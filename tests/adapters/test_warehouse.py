@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -163,12 +164,21 @@ class Place:
     def load(self, *answers: Answer) -> None:
         """Record answers at the times they name, and judge them."""
         for answer in answers:
-            with self.lake.writing():
-                assert answer.recorded_at is not None
-                recorded = self.lake.append_answers([answer], now=answer.recorded_at)
-                known = self.lake.standings([answer.app_day])
-                entries = judge_all(known[answer.app_day], recorded)
-                self.lake.append_entries(entries)
+            self.load_together(answer)
+
+    def load_together(self, first: Answer, *others: Answer) -> None:
+        """Record answers of several days at the time of the first, and judge them."""
+        with self.lake.writing():
+            assert first.recorded_at is not None
+            recorded = self.lake.append_answers([first, *others], now=first.recorded_at)
+            known = self.lake.standings([answer.app_day for answer in recorded])
+            self.lake.append_entries(
+                [
+                    entry
+                    for answer in recorded
+                    for entry in judge_all(known[answer.app_day], [answer])
+                ]
+            )
 
     def publish(
         self,
@@ -518,10 +528,14 @@ def test_maturity_and_young_days(place: Place) -> None:
     asked = [
         a for a in answers if a.fetched_at < _midnight(days[-1]) + timedelta(days=2)
     ]
-    for answer in sorted(asked, key=lambda each: each.fetched_at)[:-7]:
-        place.load(answer)
+    by_time = sorted(asked, key=lambda each: each.fetched_at)
+    *mornings, last = (
+        list(some) for _, some in groupby(by_time, lambda each: each.fetched_at)
+    )
+    for morning in mornings:
+        place.load_together(*morning)
     place.publish()
-    place.load(*sorted(asked, key=lambda each: each.fetched_at)[-7:])
+    place.load_together(*last)
     place.publish()
     before = place.everything()
 
@@ -701,6 +715,21 @@ def test_deleted_published_file(place: Place) -> None:
 
     assert Published(0, True, 2) == place.publish()
     assert before == place.everything()
+
+
+def test_published_file_that_was_put_back(place: Place) -> None:
+    """An older copy in its place is replaced, though the record has nothing new."""
+    place.load(an_answer(1, A))
+    place.publish()
+    older = shutil.copy(place.path, place.folder / "older")
+    place.load(an_answer(2, B))
+    place.publish()
+    before = place.everything()
+    os.replace(older, place.path)
+
+    assert Published(0, True, 4) == place.publish()
+    assert before == place.everything()
+    assert Published(0, False, 4) == place.publish()
 
 
 def test_stray_log_is_removed(place: Place) -> None:

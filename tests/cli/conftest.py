@@ -15,6 +15,7 @@ import pytest
 from pushloss_pipeline.cli import main
 from pushloss_pipeline.simulator.scenario import Scenario, many_apps
 from pushloss_pipeline.simulator.server import SimulatorHandle, running
+from tests.dagster_store import quicken
 
 APPS = many_apps(3, seed=7)
 LOOPBACK = "0100007F"
@@ -43,7 +44,7 @@ class Shop:
 
     def calls(self) -> list[dict[str, Any]]:
         """Give the calls that this test's commands have made, in order."""
-        return self.simulator.served()[self.earlier_calls :]
+        return self.simulator.served(after=self.earlier_calls)
 
     @property
     def config(self) -> Path:
@@ -74,7 +75,7 @@ class Shop:
     def wait_for_calls(self, count: int) -> None:
         """Return when the simulator has answered so many calls."""
         deadline = time.monotonic() + 60
-        while len(self.calls()) < count:
+        while self.simulator.served_count < self.earlier_calls + count:
             assert time.monotonic() < deadline, "the calls did not come"
             time.sleep(0.02)
 
@@ -118,6 +119,7 @@ def simulator() -> Iterator[SimulatorHandle]:
 @pytest.fixture
 def shop(simulator: SimulatorHandle, tmp_path: Path) -> Iterator[Shop]:
     """A fresh folder, configured for the simulator."""
+    quicken()
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
@@ -127,7 +129,7 @@ def shop(simulator: SimulatorHandle, tmp_path: Path) -> Iterator[Shop]:
         "DAGSTER_HOME": str(home),
         **{f"KEY_{app.name.upper()}": app.secret_key for app in APPS},
     }
-    yield Shop(simulator, tmp_path, environment, len(simulator.served()))
+    yield Shop(simulator, tmp_path, environment, simulator.served_count)
     simulator.clear_script()
     simulator.set_now(None)
 

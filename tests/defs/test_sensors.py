@@ -80,7 +80,7 @@ def test_it_says_why_it_tells_nothing(
 ) -> None:
     """Nothing loaded, nothing new, or no channel: the tick says so."""
     assert watch.look() == "nothing is loaded yet"
-    watch.site.run(watch.site.days())
+    watch.site.run(watch.site.days(1))
     assert watch.look() == "nothing new to tell"
 
     monkeypatch.delenv("ALARMS")
@@ -268,8 +268,7 @@ def test_a_dead_service_starves_no_other(
     """More runs fail than a look reads: one service hears of all, one of none."""
     broken = f"json://127.0.0.1:{closed_port()}/?cto=1"
     monkeypatch.setenv("ALARMS", f"{watch.receiver.url} {broken}")
-    for _ in range(RUNS_AT_ONCE + 1):
-        _kill_a_run(watch, "daily_push_loss", {"dagster/max_retries": "0"})
+    _kill_runs(watch, "daily_push_loss", count=RUNS_AT_ONCE + 1)
 
     assert [watch.told(), watch.told(), watch.told()] == [
         ["50 runs failed"],
@@ -338,17 +337,29 @@ def _until_morning(watch: Watch) -> timedelta:
 
 
 def _kill_a_run(watch: Watch, job_name: str, tags: dict[str, str]) -> str:
+    (run_id,) = _kill_runs(watch, job_name, tags=tags)
+    return run_id
+
+
+def _kill_runs(
+    watch: Watch, job_name: str, *, count: int = 1, tags: dict[str, str] | None = None
+) -> list[str]:
     @dg.op
     def anything() -> None:
         """Is never run."""
 
     job = dg.GraphDefinition(name=job_name, node_defs=[anything]).to_job()
+    tags = {"dagster/max_retries": "0"} if tags is None else tags
     with watch.site.instance() as instance:
-        run = instance.create_run_for_job(
-            job, status=dg.DagsterRunStatus.STARTED, tags=tags
-        )
-        instance.report_run_failed(run, message="its process was killed")
-    return run.run_id
+        runs = [
+            instance.create_run_for_job(
+                job, status=dg.DagsterRunStatus.STARTED, tags=tags
+            )
+            for _ in range(count)
+        ]
+        for run in runs:
+            instance.report_run_failed(run, message="its process was killed")
+    return [run.run_id for run in runs]
 
 
 def test_the_daemon_tells_it(watch: Watch) -> None:
