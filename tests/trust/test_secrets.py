@@ -87,10 +87,10 @@ SPELLINGS = len(spellings(TOKEN)) - 2
 
 def marked(secrets: Sequence[str]) -> str:
     """A text of all of them, as careless errors quote what they met."""
-    urls = (
-        f"{MARK} https://a.example/v4?usersig={s}&x=1" for s in every_spelling(secrets)
+    return "\n".join(
+        f"{MARK} {spelling} of https://a.example/v4?usersig={spelling}&x=1"
+        for spelling in every_spelling(secrets)
     )
-    return "\n".join(urls)
 
 
 def secrets_of(world: World) -> list[str]:
@@ -175,7 +175,7 @@ def _answers(world: World) -> Iterator[Seen]:
         ("the record (Delta): bodies, error texts", "data/lake"),
         ("the published file", "data/warehouse.duckdb"),
         ("the report", "data/report"),
-        ("all other files of the data folder", "data"),
+        ("all files of the data folder", "data"),
     ):
         yield Seen(
             sink,
@@ -328,7 +328,7 @@ def _runs(site: Site) -> Iterator[Seen]:
     for sink, where in (
         ("Dagster's event log and runs", "home/storage"),
         ("Dagster's compute logs, all loggers at DEBUG", "home/logs"),
-        ("all other files of DAGSTER_HOME and the data folder", ""),
+        ("all files of DAGSTER_HOME and the data folder", ""),
     ):
         yield Seen(
             sink,
