@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from pushloss_pipeline.adapters.masking import masked
 from pushloss_pipeline.domain.errors import (
     ConfigurationError,
     PushLossError,
@@ -555,11 +556,13 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def _say(text: str) -> None:
-    make_console().print(text, soft_wrap=True)
+    make_console().print(masked(text), soft_wrap=True)
 
 
 def _complain(text: str) -> None:
-    make_console(stderr=True).print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
+    make_console(stderr=True).print(
+        f"[red]error:[/] {escape(masked(text))}", soft_wrap=True
+    )
 
 
 def _progress() -> Progress:

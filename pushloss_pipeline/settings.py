@@ -4,10 +4,11 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Iterable, Iterator
 from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -26,6 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pushloss_pipeline.adapters.masking import is_maskable, learn, masked
 from pushloss_pipeline.domain.catalogue import KnownCode, read_catalogue
 from pushloss_pipeline.domain.errors import ConfigurationError, UsageError
 from pushloss_pipeline.domain.model import App
@@ -50,6 +52,17 @@ REGION_HOSTS = {
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _APP_NAME = re.compile(r"\w[\w.-]{0,63}")
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_LIKE_A_SECRET = re.compile(r"[0-9A-Fa-f]{40,}|eJ[\w*-]{60,}")
+"""A key of the console, which gives 64 digits, or a signature."""
+_LIKE_NO_VARIABLE = re.compile(r"[0-9A-Fa-f]{16,}|(?=.*\d)[^_]{32,}")
+_LONGEST_QUOTED = 24
+_LONG_WORD = re.compile(r"[^\s'\",()]{16,}")
+_SECRETIVE = ("secret", "key", "sig", "token", "password")
+_HOST = re.compile(r"(://(?:[^/?#]*@)?)[\w-]+(?:\.[\w-]+)+")
+_NOT_HERE = (
+    "write the name of a variable that holds it (secret_key_env, alarm_url_env), and"
+    " draw a new one if others could read it"
+)
 
 
 def _zone(name: Any) -> Any:
@@ -59,14 +72,20 @@ def _zone(name: Any) -> Any:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(
-            f"no time zone is called {name!r}; use an IANA name such as Asia/Shanghai"
+            f"no time zone is called {_quoted(name)}; use an IANA name such as"
+            " Asia/Shanghai"
         ) from None
 
 
 def _local_time(text: Any) -> Any:
     if isinstance(text, str) and not re.fullmatch(r"[0-2]\d:[0-5]\d", text):
-        raise ValueError(f"{text!r} is not a time of day such as 10:30")
+        raise ValueError(f"{_quoted(text)} is not a time of day such as 10:30")
     return text
+
+
+def _quoted(text: str) -> str:
+    """What was written, as a hint; not what may be a key in the wrong place."""
+    return repr(text) if len(text) <= _LONGEST_QUOTED else "what is written here"
 
 
 class AppSettings(BaseModel):
@@ -85,7 +104,7 @@ class AppSettings(BaseModel):
     def _known_region(cls, region: str | None) -> str | None:
         if region is not None and region not in REGION_HOSTS:
             raise ValueError(
-                f"unknown region {region!r}; one of {', '.join(REGION_HOSTS)},"
+                f"unknown region {_quoted(region)}; one of {', '.join(REGION_HOSTS)},"
                 " or give endpoint instead"
             )
         return region
@@ -104,6 +123,15 @@ class AppSettings(BaseModel):
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback):
             raise ValueError("endpoint must be https (http only on loopback)")
         return endpoint.rstrip("/")
+
+    @field_validator("secret_key_env")
+    @classmethod
+    def _name_of_a_variable(cls, name: str) -> str:
+        if _LIKE_NO_VARIABLE.fullmatch(name):
+            raise ValueError(
+                "write the name of the variable that holds the key, not the key"
+            )
+        return name
 
     @model_validator(mode="after")
     def _one_host(self) -> "AppSettings":
@@ -151,13 +179,21 @@ class Settings(BaseSettings):
         path = init_settings()["config_path"]
         return init_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, data: Any) -> Any:
+        for place, text in _texts(data):
+            if _LIKE_A_SECRET.fullmatch(text):
+                raise ValueError(f"{_in_one(place)} looks like a secret: {_NOT_HERE}")
+        return data
+
     @field_validator("apps")
     @classmethod
     def _sane_apps(cls, apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
         for name in apps:
             if not _APP_NAME.fullmatch(name):
                 raise ValueError(
-                    f"app name {name!r}: letters, digits, `_`, `-` and `.` only,"
+                    f"app name {_quoted(name)}: letters, digits, `_`, `-` and `.` only,"
                     " 64 at most"
                 )
         ids = [app.sdk_app_id for app in apps.values()]
@@ -225,7 +261,10 @@ class Settings(BaseSettings):
         """The apprise URLs of the environment; none: nobody is told of anything."""
         if self.alarm_url_env is None:
             return ()
-        return tuple(os.environ.get(self.alarm_url_env, "").split())
+        urls = tuple(os.environ.get(self.alarm_url_env, "").split())
+        for url in urls:
+            learn(*_tokens_in(url))
+        return urls
 
     def select(self, names: tuple[str, ...] = ()) -> tuple[str, ...]:
         """These apps, or all; an unknown name is a `UsageError` with a suggestion."""
@@ -249,6 +288,13 @@ class Settings(BaseSettings):
                 f"export it with the secret key of SDKAppID {configured.sdk_app_id} "
                 "(Chat console, Basic Configuration)"
             )
+        if not is_maskable(key):
+            raise ConfigurationError(
+                f"app {name}: the variable {configured.secret_key_env} holds no secret "
+                f"key; export it with the one of SDKAppID {configured.sdk_app_id}, 64 "
+                "hexadecimal digits (Chat console, Basic Configuration)"
+            )
+        learn(key)
         return App(
             name=name,
             sdk_app_id=configured.sdk_app_id,
@@ -272,15 +318,58 @@ def read_settings(path: Path | None = None) -> Settings:
             f"pushloss.toml, or name another file in {CONFIG_VARIABLE}"
         )
     try:
-        return Settings(config_path=path, **_overrides())
+        settings = Settings(config_path=path, **_overrides())
+        text = path.read_text(encoding="utf-8")
     except tomllib.TOMLDecodeError as problem:
-        raise ConfigurationError(f"{path} is not valid TOML: {problem}") from None
+        what = _LONG_WORD.sub("…", str(problem))
+        raise ConfigurationError(f"{path} is not valid TOML: {what}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is not UTF-8 text") from None
     except OSError as problem:
         raise ConfigurationError(f"cannot read {path}: {problem.strerror}") from None
     except ValidationError as problem:
         raise ConfigurationError(_in_words(path, problem)) from None
+    _learn_secrets(settings)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if masked(line) != line:
+            raise ConfigurationError(
+                f"{path}, line {number}: what a variable holds for this file, a key or"
+                f" a token, is written here too: {_NOT_HERE}"
+            )
+    return settings
+
+
+def _learn_secrets(settings: Settings) -> None:
+    """Mask them before anything is done that may tell them."""
+    for app in settings.apps.values():
+        learn(os.environ.get(app.secret_key_env, ""))
+    settings.alarm_urls()
+
+
+def _tokens_in(url: str) -> list[str]:
+    """What an alarm URL may hold of secrets: all its parts but its host."""
+    without_host = _HOST.sub(r"\1", unquote(url))
+    return [p for p in re.split(r"[:/?&=@,]+", without_host) if re.search(r"\d", p)]
+
+
+def _texts(value: Any, *place: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Each name and each text that is written in the file, and where."""
+    match value:
+        case str():
+            yield place, value
+        case dict():
+            for name, inner in value.items():
+                yield (*place, name), name
+                yield from _texts(inner, *place, name)
+        case list():
+            for inner in value:
+                yield from _texts(inner, *place)
+
+
+def _in_one(place: Iterable[object]) -> str:
+    """Where it is, by names of which none is a secret itself."""
+    names = map(str, place)
+    return ".".join("…" if _LIKE_A_SECRET.fullmatch(n) else masked(n) for n in names)
 
 
 def _overrides() -> dict[str, Any]:
@@ -295,7 +384,7 @@ def _in_words(path: Path, problem: ValidationError) -> str:
     """One line per mistake; never the values, which may hold a secret."""
     lines = []
     for error in problem.errors(include_input=False, include_url=False):
-        place = ".".join(str(part) for part in error["loc"]) or "the file"
+        place = _in_one(error["loc"]) or "the file"
         lines.append(f"{path}: {place}: {_mistake(error)}")
     return "\n".join(lines)
 
@@ -309,11 +398,8 @@ def _mistake(error: Any) -> str:
 
 
 def _unknown_key(key: str, *, is_app: bool) -> str:
-    if is_app and "secret" in key:
-        return (
-            "a secret key does not belong in the file; write secret_key_env with the "
-            "name of the variable that holds it"
-        )
+    if any(word in key.lower() for word in _SECRETIVE):
+        return f"a secret does not belong in the file: {_NOT_HERE}"
     if not is_app and key.startswith("alarm_url"):
         return (
             "an alarm URL holds tokens and does not belong in the file; write "

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -20,9 +20,10 @@ from tenacity import (
     wait_exponential,
 )
 
+from pushloss_pipeline.adapters.masking import masked_bytes
 from pushloss_pipeline.adapters.pacing import Pacer
 from pushloss_pipeline.adapters.receiving import Received, Timeouts, receive
-from pushloss_pipeline.adapters.usersig import UserSigs, struck_out
+from pushloss_pipeline.adapters.usersig import UserSigs
 from pushloss_pipeline.domain.codes import Reaction, reaction_to
 from pushloss_pipeline.domain.errors import ConfigurationError
 from pushloss_pipeline.domain.model import Answer, App, DayWindow, Outcome
@@ -106,7 +107,6 @@ class PushLossClient:
                 attempt=len(answers) + 1,
                 requested_at=turn.came_at,
                 fetched_at=self._clock(),
-                secrets=(usersig, app.secret_key),
             )
             answers.append(answer)
             _log_attempt(answer)
@@ -289,12 +289,11 @@ def _answer(
     attempt: int,
     requested_at: datetime,
     fetched_at: datetime,
-    secrets: Sequence[str],
 ) -> Answer:
     """Judge nothing, but strike out what a server may have echoed of our request."""
     body = received.body
     if body is not None:
-        body = struck_out(body, secrets=secrets)
+        body = masked_bytes(body)
     status = Status(None, None) if body is None else read_status(body)
     info = received.trouble or status.error_info
     if received.outcome is Outcome.ANSWERED and status.error_code is None and not info:

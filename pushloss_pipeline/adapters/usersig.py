@@ -1,18 +1,19 @@
-"""UserSigs: made by the vendor's package, reused while good, struck from any text."""
+"""UserSigs: made by the vendor's package, reused while good, never shown."""
 
-import re
+import base64
+import json
 import time
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from TLSSigAPIv2 import TLSSigAPIv2
 
+from pushloss_pipeline.adapters.masking import learn
 from pushloss_pipeline.domain.model import App
 
 LIFETIME_SECONDS = 24 * 3600
 RENEW_AHEAD_SECONDS = 3600
-MASK = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,10 @@ class _Signed:
 
 
 class UserSigs:
-    """The current signature of each app; none is ever shown or stored elsewhere."""
+    """The current signature of each app; none is ever shown or stored elsewhere.
+
+    Each is masked in whatever this process says, and so are the key and the HMAC.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -46,8 +50,10 @@ class UserSigs:
         return self.current(app)
 
     def _sign(self, app: App) -> _Signed:
+        text = _usersig(app)
+        learn(app.secret_key, text, _hmac_in(text))
         signed = _Signed(
-            text=_usersig(app),
+            text=text,
             renew_at=self._clock() + LIFETIME_SECONDS - RENEW_AHEAD_SECONDS,
         )
         self._signed[app] = signed
@@ -64,19 +70,6 @@ def _usersig(app: App) -> str:
     return str(signer.gen_sig(app.identifier, int(LIFETIME_SECONDS)))
 
 
-def struck_out(text: bytes, *, secrets: Iterable[str]) -> bytes:
-    """Return `text` with each secret masked, plain, percent-encoded or JSON-escaped."""
-    for secret in filter(None, map(str.strip, secrets)):
-        text = _any_spelling(secret).sub(MASK.encode(), text)
-    return text
-
-
-@lru_cache(maxsize=4096)  # compiling costs more than a load's other work
-def _any_spelling(secret: str) -> re.Pattern[bytes]:
-    return re.compile(b"".join(map(_any_spelling_of_byte, secret.encode())))
-
-
-def _any_spelling_of_byte(byte: int) -> bytes:
-    """Match one byte of a secret; `%2A` may be encoded again on its way: `%252A`."""
-    plain = re.escape(bytes([byte]))
-    return rb"(?:%s|(?i:%%(?:25)*%02x|\\u00%02x))" % (plain, byte, byte)
+def _hmac_in(usersig: str) -> str:
+    packed = base64.b64decode(usersig.translate(str.maketrans("*-_", "+/=")))
+    return str(json.loads(zlib.decompress(packed))["TLS.sig"])

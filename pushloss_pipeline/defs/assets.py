@@ -14,13 +14,12 @@ from pushloss_pipeline.defs.ledger import (
     RESPONSES,
     Ledger,
     Result,
-    failure_of,
+    failing_in_words,
     report_metadata,
     warehouse_metadata,
 )
 from pushloss_pipeline.defs.partitions import days_of
 from pushloss_pipeline.defs.resources import PushLoss
-from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.domain.tables import (
     PUBLISHED_TABLES,
     PUSH_LOSS,
@@ -99,7 +98,7 @@ def load_asset(
             pushloss: dg.ResourceParam[PushLoss],
         ) -> Iterator[Result]:
             """Ask the API for the run's days, or rebuild them from stored answers."""
-            try:
+            with failing_in_words():
                 ledger = Ledger(
                     context,
                     pushloss.parts,
@@ -110,8 +109,6 @@ def load_asset(
                 with ledger.settled():
                     _walk(context, config, ledger)
                 yield from ledger.results()
-            except PushLossError as problem:
-                raise failure_of(problem) from None
 
     return load_push_loss
 
@@ -148,10 +145,8 @@ def warehouse(
     context: dg.AssetExecutionContext, pushloss: dg.ResourceParam[PushLoss]
 ) -> dg.MaterializeResult[None]:
     """Publish what the record holds; the load has mostly done so already."""
-    try:
+    with failing_in_words():
         published = publish(pushloss.parts)
-    except PushLossError as problem:
-        raise failure_of(problem) from None
     return dg.MaterializeResult(
         metadata={
             **warehouse_metadata(pushloss.parts, published),
@@ -187,10 +182,8 @@ def push_loss_report(
     context: dg.AssetExecutionContext, pushloss: dg.ResourceParam[PushLoss]
 ) -> dg.MaterializeResult[None]:
     """Write the report of what is published."""
-    try:
+    with failing_in_words():
         written = write_report(pushloss.parts)
-    except PushLossError as problem:
-        raise failure_of(problem) from None
     return dg.MaterializeResult(metadata=report_metadata(written))
 
 

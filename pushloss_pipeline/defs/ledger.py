@@ -8,12 +8,14 @@ that is done for the run's apps, but not for others, fails nothing and is not gr
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from html import escape
 from typing import Any
 
 import dagster as dg
 
+from pushloss_pipeline.adapters.masking import discreet, masked
 from pushloss_pipeline.adapters.sql_files import Statement, read_statements
 from pushloss_pipeline.adapters.warehouse import Published
 from pushloss_pipeline.domain.errors import PushLossError
@@ -77,6 +79,7 @@ class Ledger:
 
     def add(self, outcome: DayOutcome) -> None:
         """Note an outcome, pass it on, and log what a person would wait for."""
+        outcome = replace(outcome, problem=masked(outcome.problem))
         self._outcomes[outcome.loss_date].append(outcome)
         self._listener(outcome)
         if outcome.problem and self._named_problems < NAMED_PROBLEMS:
@@ -345,9 +348,15 @@ def report_metadata(written: WrittenReport) -> dict[str, Any]:
     }
 
 
-def failure_of(problem: PushLossError) -> dg.Failure:
-    """A failure of the whole step, in the words of its cause."""
-    return dg.Failure(description=str(problem), allow_retries=False)
+@contextmanager
+def failing_in_words() -> Iterator[None]:
+    """Our errors fail the whole step in their own words; no error tells a secret."""
+    with discreet():
+        try:
+            yield
+        except PushLossError as problem:
+            words = masked(str(problem))
+            raise dg.Failure(description=words, allow_retries=False) from None
 
 
 def _in_words(outcome: DayOutcome) -> str:
@@ -405,4 +414,5 @@ def _bad_rows(results: Mapping[date, CheckResult]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    is_plain = isinstance(value, int | float | bool | None)
+    return value if is_plain else masked(str(value))

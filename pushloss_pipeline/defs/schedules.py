@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from pushloss_pipeline.adapters.masking import discreet
 from pushloss_pipeline.domain.errors import PushLossError
 from pushloss_pipeline.domain.window import askable_days, is_expired
 from pushloss_pipeline.overview import missed_days, unfinished_days
@@ -65,6 +66,7 @@ def daily_schedule(parts: Parts) -> dg.ScheduleDefinition:
         "at about 10:00. Days that nobody asked for in time become expired, in a run "
         "of their own.",
     )
+    @discreet()
     def daily_push_loss_schedule(
         context: dg.ScheduleEvaluationContext,
     ) -> list[dg.RunRequest] | dg.SkipReason:
@@ -118,6 +120,7 @@ def ask_again_schedule(parts: Parts) -> dg.ScheduleDefinition:
         "for a yesterday without rows, which may not have been ready. Nothing runs "
         "where every day is in.",
     )
+    @discreet()
     def again(
         context: dg.ScheduleEvaluationContext,
     ) -> dg.RunRequest | dg.SkipReason:

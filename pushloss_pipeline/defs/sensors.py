@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from pushloss_pipeline.adapters.alarm_channel import AlarmChannel
+from pushloss_pipeline.adapters.masking import discreet, masked
 from pushloss_pipeline.alarming import Lookout, channel_of, in_messages
 from pushloss_pipeline.defs.ledger import NOT_ASKED
 from pushloss_pipeline.defs.runs import MAINTENANCE_JOB, is_ours
@@ -39,11 +40,12 @@ def alarm_sensor(parts: Parts) -> dg.SensorDefinition:
         "or webhook, as the variable says that alarm_url_env names. Each trouble is "
         "told once; what could not be sent is tried again.",
     )
+    @discreet()
     def push_loss_alarms(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         try:
             channel = channel_of(parts)
         except PushLossError as problem:
-            return dg.SkipReason(str(problem))
+            return dg.SkipReason(masked(str(problem)))
         now = parts.clock()
         today = now.astimezone(parts.settings.timezone).date()
         memory = read_memory(context.cursor)
@@ -61,7 +63,7 @@ def alarm_sensor(parts: Parts) -> dg.SensorDefinition:
             memory = _past_runs(memory, service, after[service], runs, today)
             told += note
         context.update_cursor(memory.as_text())
-        reason = "; ".join([*told, *notes]) or "nothing new to tell"
+        reason = masked("; ".join([*told, *notes])) or "nothing new to tell"
         context.log.info(reason)
         return dg.SkipReason(reason)
 

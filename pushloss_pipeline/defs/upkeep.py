@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from pushloss_pipeline.adapters.masking import discreet, masked
 from pushloss_pipeline.defs.ledger import LOSSES, RESPONSES
 from pushloss_pipeline.defs.resources import PushLoss
 from pushloss_pipeline.defs.runs import MAINTENANCE_JOB, is_ours
@@ -23,6 +24,7 @@ AT_ONCE = 500
 
 
 @dg.op(description="Merges small files, then looks at everything and mends it.")
+@discreet()
 def look_after_the_record(
     context: dg.OpExecutionContext, pushloss: dg.ResourceParam[PushLoss]
 ) -> None:
@@ -132,6 +134,5 @@ def _in_words(finding: Finding) -> str:
         *(f"mended: {text}" for text in finding.done),
         *(f"→ {text}" for text in finding.advice),
     )
-    return "\n".join(
-        [f"- {mark} {finding.looked_at}{told}", *(f"  - {t}" for t in lines)]
-    )
+    lines = [f"- {mark} {finding.looked_at}{told}", *(f"  - {t}" for t in lines)]
+    return masked("\n".join(lines))
