@@ -136,9 +136,9 @@ def _without_secrets(token: str) -> str:
             continue
         first, last = _secret_at(text, start, end)
         if last - first >= SHORTEST:
-            kept += [token[places[end] : places[first]], MASK]
+            kept += [token[places[end] if kept else 0 : places[first]], MASK]
             end = last
-    return "".join([*kept, token[places[end] :]])
+    return "".join([*kept, token[places[end] :]]) if kept else token
 
 
 def _secret_at(text: str, position: int, end: int) -> tuple[int, int]:
