@@ -30,7 +30,7 @@ class Timeouts:
     """From the turn to the last byte, however steadily the bytes drip."""
     max_body_bytes: int = 4 * 1024 * 1024
     """After decompression: thirty thousand rows, where an answer has hundreds. In
-    memory the small values of a body may take up forty times its size."""
+    memory the small values of a body may take up fifty times its size."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,10 +209,10 @@ def _gzip_bomb(asked: Asked) -> Iterator[Step]:
 
 
 def _filled(value: str) -> _Steps:
-    """Add 4 MB of one small value: much more in memory than on the way."""
+    """Add 2 MB of one small value: much more in memory than on the way."""
 
     def steps(asked: Asked) -> list[Step]:
-        values = ",".join(repeat(value, 4 * MEGABYTE // (len(value) + 1)))
+        values = ",".join(repeat(value, 2 * MEGABYTE // (len(value) + 1)))
         return [_whole(asked.truth[:-1] + f',"Extra":[{values}]}}'.encode())]
 
     return steps
@@ -461,9 +461,9 @@ FAULTS: tuple[Fault, ...] = (
         "sends a field in every row that the page does not know",
         _tells_rows(lambda row: {**row, "Extra": {"a": [1, None]}}),
     ),
-    Fault("many_numbers", "adds two million zeros", _filled("0")),
-    Fault("many_objects", "adds a million times {}", _filled("{}")),
-    Fault("many_nans", "adds a million times NaN", _filled("NaN")),
+    Fault("many_numbers", "adds a million zeros", _filled("0")),
+    Fault("many_objects", "adds 700,000 times {}", _filled("{}")),
+    Fault("many_nans", "adds 500,000 times NaN", _filled("NaN")),
     # the signature, quoted back
     Fault("echo_page", "quotes the address in a page of 404", _echoes_in_page),
     Fault("echo_headers", "quotes the address in its headers", _echoes_in_headers),
