@@ -9,6 +9,7 @@ import gzip
 import logging
 import multiprocessing
 import os
+import re
 import resource
 import threading
 import time
@@ -28,7 +29,13 @@ from pushloss_pipeline.adapters.client import MAX_BRIEF_RETRIES, MAX_TRIES
 from pushloss_pipeline.adapters.receiving import Timeouts
 from pushloss_pipeline.domain.codes import Reaction
 from pushloss_pipeline.domain.model import Answer, AppDay, Outcome
-from pushloss_pipeline.simulator.faults import AWAY_SECONDS, FAULTS, Asked, find_fault
+from pushloss_pipeline.simulator.faults import (
+    AWAY_SECONDS,
+    FAULTS,
+    Asked,
+    Fault,
+    find_fault,
+)
 from pushloss_pipeline.simulator.respond import Answer as Told
 from pushloss_pipeline.simulator.respond import render
 from pushloss_pipeline.simulator.scenario import SimulatedApp, many_apps
@@ -671,11 +678,66 @@ def test_memory_is_bounded(large: tuple[Met, dict[str, Cost]]) -> None:
     _, costs = large
     usual = costs[TRUTH].mebibytes
 
-    assert {} == {
-        name: cost
-        for name, cost in costs.items()
-        if cost.mebibytes - usual > BOUNDS.get(name, 0)
+    assert [] == [
+        name for name in LARGE if costs[name].mebibytes - usual > BOUNDS[name]
+    ]
+    tell(
+        "fault_bounds",
+        [
+            {
+                "fault": name,
+                "MiB allowed": BOUNDS[name],
+                "MiB": round(costs[name].mebibytes - usual),
+                "seconds": f"{costs[name].seconds:.1f}",
+            }
+            for name in LARGE
+        ],
+        measured=("MiB", "seconds"),
+    )
+
+
+def test_faults_are_told(met: All) -> None:
+    """docs/reliability.md says what came of each fault."""
+    tell("faults", [fault_row(each, *met.seen(each.name)) for each in FAULTS])
+
+
+def fault_row(fault: Fault, once: Seen, for_ever: Seen) -> dict[str, object]:
+    """What the page says of a fault."""
+    return {
+        "fault": fault.name,
+        "what the server does": fault.does,
+        "met once": once.outcome,
+        "met for ever": for_ever.outcome,
+        "calls": f"{once.calls}, {for_ever.calls}",
+        "answer": for_ever.answer,
+        "what the operator reads": without_chance(for_ever.told),
     }
+
+
+def test_codes_are_told(met: All) -> None:
+    """docs/reliability.md says what came of each error code."""
+    tell(
+        "error_codes",
+        [code_row(code, *met.seen(f"error_code_{code}")) for code in CODES],
+    )
+
+
+def code_row(code: int, once: Seen, for_ever: Seen) -> dict[str, object]:
+    """What the page says of a code."""
+    advice, _, _ = for_ever.advice.partition(" `pushloss load")
+    return {
+        "code": code,
+        "class": REACTIONS.get(code, Reaction.UNKNOWN),
+        "met once": once.outcome,
+        "met for ever": for_ever.outcome,
+        "calls": f"{once.calls}, {for_ever.calls}",
+        "what to do, as the operator reads it": advice.rstrip(":"),
+    }
+
+
+def without_chance(told: str) -> str:
+    """A text without the number that each call draws."""
+    return re.sub(r"(random\W+(?:25)*(?:3D)?)\d+", r"\1…", told)
 
 
 def test_no_secret_is_told(quick: Heard, echo: Heard) -> None:
