@@ -1,6 +1,7 @@
 """A small world: a simulator, a configuration for it, and the parts that ask it."""
 
 import asyncio
+import time
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -224,9 +225,16 @@ def configuration(
 
 
 @contextmanager
-def a_world(folder: Path, apps: Sequence[SimulatedApp] = THREE_APPS) -> Iterator[World]:
+def a_world(
+    folder: Path,
+    apps: Sequence[SimulatedApp] = THREE_APPS,
+    *,
+    signature_clock: Callable[[], float] = time.time,
+) -> Iterator[World]:
     """A world of these apps, on its own frozen time; keys are the caller's to set."""
-    with running(Scenario(7, tuple(apps)), calls_per_second=None) as simulator:
+    with running(
+        Scenario(7, tuple(apps)), calls_per_second=None, signature_clock=signature_clock
+    ) as simulator:
         world = World(folder, simulator, apps)
         simulator.set_now(lambda: world.now)
         (folder / "pushloss.toml").write_text(configuration(simulator.url, apps))

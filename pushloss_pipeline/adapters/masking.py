@@ -130,7 +130,8 @@ def _learn_pieces(text: str, starts: Sequence[int]) -> None:
 def _without_secrets(token: str) -> str:
     text, places = _unescaped(token)
     starts = range(len(text) - _STEP + 1)
-    kept, end = [], 0
+    kept: list[str] = []
+    end = 0
     for start in [n for n in starts if text[n : n + _STEP] in _spellings]:
         if start < end:
             continue

@@ -28,8 +28,14 @@ class UserSigs:
     Each is masked in whatever this process says, and so are the key and the HMAC.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        lifetime_seconds: int = LIFETIME_SECONDS,
+    ) -> None:
         self._clock = clock
+        self._lifetime_seconds = lifetime_seconds
         self._signed: dict[App, _Signed] = {}
 
     def __repr__(self) -> str:
@@ -49,25 +55,30 @@ class UserSigs:
             del self._signed[app]
         return self.current(app)
 
+    @property
+    def _good_seconds(self) -> float:
+        lifetime = self._lifetime_seconds
+        return max(lifetime - RENEW_AHEAD_SECONDS, lifetime / 2)
+
     def _sign(self, app: App) -> _Signed:
-        text = _usersig(app)
+        text = _usersig(app, self._lifetime_seconds)
         learn(app.secret_key, text, _hmac_in(text))
         signed = _Signed(
             text=text,
-            renew_at=self._clock() + LIFETIME_SECONDS - RENEW_AHEAD_SECONDS,
+            renew_at=self._clock() + self._good_seconds,
         )
         self._signed[app] = signed
         return signed
 
 
-def _usersig(app: App) -> str:
+def _usersig(app: App, lifetime_seconds: int) -> str:
     """Sign with the vendor's package, which takes what it gets at its word.
 
     An id that is not a plain int, a float of seconds or a line end after the key
     give a signature that looks good and is refused.
     """
     signer = TLSSigAPIv2(int(app.sdk_app_id), app.secret_key.strip())
-    return str(signer.gen_sig(app.identifier, int(LIFETIME_SECONDS)))
+    return str(signer.gen_sig(app.identifier, int(lifetime_seconds)))
 
 
 def _hmac_in(usersig: str) -> str:
