@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from pushloss_pipeline.adapters.masking import masked
+from pushloss_pipeline.adapters.masking import discreet, masked
 from pushloss_pipeline.domain.errors import (
     ConfigurationError,
     PushLossError,
@@ -79,7 +79,8 @@ class Format(StrEnum):
 def main() -> None:
     """Run the command; an expected error is one message, never a traceback."""
     try:
-        app()
+        with discreet():
+            app()
     except (ConfigurationError, UsageError) as problem:
         _complain(str(problem))
         sys.exit(WRONG_EXIT)

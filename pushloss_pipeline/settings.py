@@ -58,6 +58,7 @@ _LIKE_NO_VARIABLE = re.compile(r"[0-9A-Fa-f]{16,}|(?=.*\d)[^_]{32,}")
 _LONGEST_QUOTED = 24
 _LONG_WORD = re.compile(r"[^\s'\",()]{16,}")
 _SECRETIVE = ("secret", "key", "sig", "token", "password")
+_OBJECT_STORE_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _HOST = re.compile(r"(://(?:[^/?#]*@)?)[\w-]+(?:\.[\w-]+)+")
 _NOT_HERE = (
     "write the name of a variable that holds it (secret_key_env, alarm_url_env), and"
@@ -201,6 +202,17 @@ class Settings(BaseSettings):
             raise ValueError(f"sdk_app_id {twice} is configured twice")
         return apps
 
+    @field_validator("data_dir")
+    @classmethod
+    def _no_credentials(cls, folder: str) -> str:
+        parts = urlsplit(folder) if "://" in folder else urlsplit("")
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                "data_dir is s3://bucket/prefix only; credentials come from the"
+                " environment"
+            )
+        return folder
+
     @field_validator("report_url")
     @classmethod
     def _open_address(cls, url: str | None) -> str | None:
@@ -209,9 +221,9 @@ class Settings(BaseSettings):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https", "file"):
             raise ValueError("report_url begins with https://, http:// or file://")
-        if parts.password or parts.query:
+        if parts.username or parts.password or parts.query:
             raise ValueError(
-                "report_url is in every alarm: no password, nothing secret"
+                "report_url is in every alarm: no user, no password, nothing secret"
             )
         return url
 
@@ -344,6 +356,8 @@ def _learn_secrets(settings: Settings) -> None:
     for app in settings.apps.values():
         learn(os.environ.get(app.secret_key_env, ""))
     settings.alarm_urls()
+    for name in _OBJECT_STORE_SECRETS:
+        learn(os.environ.get(name, ""))
 
 
 def _tokens_in(url: str) -> list[str]:

@@ -3,9 +3,6 @@
 import base64
 import shutil
 from datetime import date, timedelta
-from urllib.parse import quote
-
-import pytest
 
 from pushloss_pipeline.domain.verdict import State
 from pushloss_pipeline.steps import (
@@ -265,30 +262,6 @@ def test_bodies_as_received(world: World) -> None:
 
     for day, body in zip(world.days, bodies, strict=False):
         assert {body} == {answer.body for answer in world.answers("app_0000", day)}
-
-
-@pytest.mark.parametrize("secret", ["key", "signature"])
-def test_no_secret_on_disk(world: World, secret: str) -> None:
-    """No key and no signature is in any file of the data folder."""
-    signatures = [world.usersigs.current(app) for app in world.asked_apps]
-    world.simulator.script(
-        [{"error_code": 70001}, {"close": True}, {"http_status": 500}]
-    )
-    world.load()
-    signatures += [world.usersigs.current(app) for app in world.asked_apps]
-    keys = [app.secret_key for app in world.apps]
-    texts = keys if secret == "key" else signatures
-
-    found = [
-        path
-        for path in world.data.rglob("*")
-        if path.is_file()
-        for text in texts
-        for spelling in {text, quote(text, safe=""), text.swapcase()}
-        if spelling.encode() in path.read_bytes()
-    ]
-
-    assert [] == found
 
 
 def test_days_of_two_months(world: World) -> None:

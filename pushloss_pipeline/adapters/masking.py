@@ -85,14 +85,9 @@ def masked_bytes(content: bytes) -> bytes:
 
 def masked_error(error: BaseException) -> BaseException:
     """The error; or its like, where it or what led to it tells a secret."""
-    if not any(map(_tells, _all_of(error))):
-        return error
-    safe = _stand_in(error)
-    for note in getattr(error, "__notes__", ()):
-        safe.add_note(masked(str(note)))
-    led_to_it = _shown_before(error)
-    safe.__cause__ = led_to_it and masked_error(led_to_it)
-    return safe.with_traceback(error.__traceback__)
+    if any(map(_tells, _all_of(error))):
+        return _stand_in(error, {})
+    return error
 
 
 @contextmanager
@@ -187,14 +182,17 @@ def _meaning(escape: re.Match[str]) -> str:
     return slash or ""
 
 
-def _all_of(error: BaseException) -> Iterator[BaseException]:
-    """It and what a traceback would show before it or within it."""
-    yield error
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _all_of(inner)
-    if led_to_it := _shown_before(error):
-        yield from _all_of(led_to_it)
+def _all_of(error: BaseException) -> list[BaseException]:
+    """It and all that a traceback would show before it or within it."""
+    found = [error]
+    for one in found:
+        found += [near for near in _shown_with(one) if near not in found]
+    return found
+
+
+def _shown_with(error: BaseException) -> list[BaseException]:
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return [*inner, *filter(None, [_shown_before(error)])]
 
 
 def _shown_before(error: BaseException) -> BaseException | None:
@@ -208,15 +206,23 @@ def _tells(error: BaseException) -> bool:
     return masked(text) != text
 
 
-def _stand_in(error: BaseException) -> BaseException:
+def _stand_in(error: BaseException, made: dict[int, BaseException]) -> BaseException:
     """An error that looks like this one in a traceback, and holds nothing of it."""
-    if isinstance(error, BaseExceptionGroup):
-        inner = [masked_error(member) for member in error.exceptions]
-        return BaseExceptionGroup(masked(error.message), inner)
+    if id(error) in made:
+        return made[id(error)]
     kind = type(error)
-    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    safe: BaseException = type(kind.__name__, (Exception,), names)(masked(str(error)))
-    return safe
+    if isinstance(error, BaseExceptionGroup):
+        inner = [_stand_in(member, made) for member in error.exceptions]
+        safe: BaseException = BaseExceptionGroup(masked(error.message), inner)
+    else:
+        names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+        safe = type(kind.__name__, (Exception,), names)(masked(str(error)))
+    made[id(error)] = safe
+    for note in getattr(error, "__notes__", ()):
+        safe.add_note(masked(str(note)))
+    led_to_it = _shown_before(error)
+    safe.__cause__ = led_to_it and _stand_in(led_to_it, made)
+    return safe.with_traceback(error.__traceback__)
 
 
 def _mask_what_the_process_says() -> None:

@@ -17,7 +17,7 @@ import pytest
 from pushloss_pipeline.adapters.warehouse import Rows
 from pushloss_pipeline.definitions import build_definitions
 from pushloss_pipeline.domain.window import askable_days
-from pushloss_pipeline.parts import open_parts
+from pushloss_pipeline.parts import OpenParts, open_parts
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.simulator.scenario import DEMO_APPS, SimulatedApp, demo_scenario
 from pushloss_pipeline.simulator.server import SimulatorHandle, running
@@ -70,11 +70,12 @@ class Site:
         select: Sequence[str] = ("push_loss_responses", "push_loss"),
         tags: Mapping[str, str] | None = None,
         later: timedelta = timedelta(),
+        open_parts: OpenParts | None = None,
         **config: Any,
     ) -> dg.ExecuteInProcessResult:
         """Materialize these assets over these days as one run, now or later."""
         definitions = build_definitions(
-            self.settings, open_parts=partial(_parts_later, later)
+            self.settings, open_parts=open_parts or partial(_parts_later, later)
         )
         job = definitions.resolve_implicit_global_asset_job_def()
         with self.instance() as instance:

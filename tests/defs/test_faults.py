@@ -1,10 +1,8 @@
 """When more than a day goes wrong: the disk, the configuration, the whole API."""
 
-import re
-from pathlib import Path
-
 from pushloss_pipeline.defs.ledger import WAREHOUSE
 from tests.defs.site import CHAT, LOSSES, SHOP, Site, failure_of
+from tests.trust.planted import places
 
 
 def test_a_file_that_cannot_be_published_is_told(site: Site) -> None:
@@ -79,16 +77,6 @@ def test_no_fault_brings_a_secret_to_light(site: Site) -> None:
         ]
     )
     run = site.run(days)
-    written = {path: path.read_bytes() for path in files_of(site.folder)}
 
     assert not run.success
-    assert any(b"70013" in content for content in written.values())
-    for path, content in written.items():
-        assert SHOP.secret_key.encode() not in content, path
-        assert CHAT.secret_key.encode() not in content, path
-        assert not re.search(rb"usersig=|eJ[\w*-]{40,}", content), path
-
-
-def files_of(folder: Path) -> list[Path]:
-    """All files of a folder: databases, logs, tables."""
-    return [path for path in folder.rglob("*") if path.is_file()]
+    assert [] == places(site.folder, [SHOP.secret_key, CHAT.secret_key])

@@ -2,7 +2,7 @@
 
 `places` looks into every file below a folder: at its bytes, and at what is in it where
 it is a database, a Parquet file or compressed. It looks for the ends of a long secret,
-so that half of one is found too, and one signature of an app finds its others.
+so that half of one is found too; and for any usersig, whoever signed it.
 """
 
 import base64
@@ -16,7 +16,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import duckdb
 import pyarrow as pa
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 PIECE = 24
 """So many characters of a secret give it away; no other text has them by chance."""
 _LONGEST_INFLATED = 64 * 1024 * 1024
+_LIKE_A_USERSIG = re.compile(rb"eJ[\w*%-]{80,}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}")
 
 Found = Iterator[tuple[str, bytes]]
@@ -126,18 +127,26 @@ def _in_base64(raw: bytes) -> dict[str, str]:
 def _needles(secrets: Iterable[str]) -> tuple[bytes, ...]:
     texts = {secret.strip() for secret in secrets}
     assert texts and min(map(len, texts)) >= 8, "too short to be searched for"
-    for text in tuple(texts):
-        try:
-            texts.add(signature_within(text))
-        except (binascii.Error, zlib.error, ValueError, KeyError):
-            continue  # a key
+    texts.update(signature_within(text) for text in tuple(texts) if _is_usersig(text))
     pieces = {piece for text in texts for piece in (text[:PIECE], text[-PIECE:])}
     return tuple({s for piece in pieces for s in spellings(piece).values()})
 
 
+def _is_usersig(text: str | bytes) -> bool:
+    try:
+        return bool(signature_within(unquote(text)))
+    except (binascii.Error, zlib.error, ValueError, KeyError):
+        return False
+
+
 def _is_in(content: bytes, needles: Collection[bytes]) -> bool:
-    unbroken = content.translate(None, b" \t\r\n")
-    return any(needle in content or needle in unbroken for needle in needles)
+    if any(needle in content for needle in needles):
+        return True
+    if any(map(_is_usersig, _LIKE_A_USERSIG.findall(content))):
+        return True
+    is_text = b"\0" not in content
+    unbroken = content.translate(None, b" \t\r\n") if is_text else b""
+    return any(needle in unbroken for needle in needles)
 
 
 def _contents(path: Path) -> Found:

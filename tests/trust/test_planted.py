@@ -5,7 +5,9 @@ import gzip
 import sqlite3
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
 import pyarrow as pa
@@ -111,6 +113,16 @@ def test_pieces_are_found(tmp_path: Path) -> None:
 
     assert sorted(texts) == found
     assert all(tells(text, SECRETS) for text in texts.values())
+
+
+def test_any_usersig_is_found(tmp_path: Path) -> None:
+    """Also one that only the process knew which made it."""
+    other = UserSigs().current(replace(SHOP, sdk_app_id=1400000002, secret_key="other"))
+    (tmp_path / "plain").write_text(f"?usersig={other}&x")
+    (tmp_path / "encoded").write_text(f"?usersig={quote(other, safe='')}&x")
+    (tmp_path / "harmless").write_text(f"eJ{KEY[::-1]}{KEY[::-1]}")
+
+    assert ["encoded: bytes", "plain: bytes"] == places(tmp_path, SECRETS)
 
 
 def test_names_are_looked_at(tmp_path: Path) -> None:
