@@ -263,11 +263,9 @@ def simulate(
     Two made-up apps, `shop` and `chat`, with a weekly rhythm, late counts and
     incidents. With --faults, the first call for each app and day meets the next
     fault of the list, from its start again after its end; later calls for that
-    day are told the truth. Examples:
+    day are told the truth. Example:
 
-        pushloss simulate --port 8091
-
-        pushloss simulate --faults http_502,silence,error_code_60010
+        pushloss simulate --port 8091 --faults http_502,silence,error_code_60010
     """
     from pushloss_pipeline.simulator.faults import UnknownFault, find_faults
     from pushloss_pipeline.simulator.scenario import demo_scenario

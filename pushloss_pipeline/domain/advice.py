@@ -52,7 +52,7 @@ def what_to_do(
     if state in DONE:
         return ""
     if not error_code and state is State.REFUSED:
-        return "the answer is kept as received; report it to the vendor"
+        return "report it to the vendor; what was kept of it is in push_loss_responses"
     reaction = reaction_to(200, error_code) if error_code else Reaction.RETRY
     advice = _BY_CODE.get(error_code or 0) or _BY_REACTION[reaction]
     if reaction in _MAY_PASS:

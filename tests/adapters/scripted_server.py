@@ -194,18 +194,6 @@ def together(count: int) -> Act:
     return act
 
 
-def flood(total_bytes: int) -> Act:
-    """Send that many bytes without having announced how many."""
-
-    async def act(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
-        for _number in range(total_bytes // 65_536):
-            writer.write(b"x" * 65_536)
-            await writer.drain()
-
-    return act
-
-
 async def echo_address(request: Request, writer: asyncio.StreamWriter) -> None:
     """Answer as careless servers do, by quoting the address that was asked."""
     info = f"no such page: {request.target} or {request.query['usersig']}"

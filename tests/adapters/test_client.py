@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import logging
 import traceback
-import tracemalloc
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -29,7 +28,6 @@ from tests.adapters.scripted_server import (
     drip,
     echo_address,
     error,
-    flood,
     hang_up,
     ok,
     reply,
@@ -52,7 +50,6 @@ SHORT = Timeouts(
 )
 ARRIVAL_NOISE_SECONDS = 0.05
 """How late a busy machine lets the server look at what has arrived."""
-MEBIBYTE = 1024 * 1024
 
 
 @dataclass
@@ -418,27 +415,6 @@ def test_gzip_is_inflated(bench: Bench) -> None:
     assert server.requests[0].headers["accept-encoding"] == "gzip"
     assert answer.body == b'{"ErrorCode": 60028, "a": 1}'
     assert answer.error_code == 60028
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(flood(200 * MEBIBYTE), id="200 MB"),
-        pytest.param(cut_off(reply(bytes(17 * MEBIBYTE)), keep=100), id="announced"),
-        pytest.param(zipped(bytes(200 * MEBIBYTE)), id="gzip bomb"),
-    ],
-)
-def test_too_large(bench: Bench, answer: Reply) -> None:
-    """A body over the limit is dropped in time, said so, and not asked for again."""
-    tracemalloc.start()
-    answers, _ = ask(bench, answer)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-
-    (only,) = answers
-    assert (only.outcome, only.body) == (Outcome.TOO_LARGE, None)
-    assert only.error_info == "answer larger than 4194304 bytes, dropped unread"
-    assert peak < 64 * MEBIBYTE
 
 
 def test_the_largest_body(hasty: Bench) -> None:

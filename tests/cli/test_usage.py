@@ -111,3 +111,19 @@ def test_expired_and_never_asked_days_have_no_place_in_replay(pushloss, week):
     ran = pushloss("replay", str(week[0]), str(week[0]), "--app", "app_0000")
 
     assert 1 == ran.code and "no answer is stored" in ran.out
+
+
+def test_an_unknown_fault_is_refused(pushloss):
+    """Nothing is served; the message lists the faults that there are."""
+    ran = pushloss("simulate", "--faults", "http_502,oops")
+
+    assert 2 == ran.code and "'oops'" in ran.err and "gzip_bomb" in ran.err
+
+
+def test_faults_are_listed(pushloss):
+    """`--faults list` says what each does, and serves nothing."""
+    ran = pushloss("simulate", "--faults", "list")
+
+    assert 0 == ran.code
+    assert "answers 502 with an HTML page" in ran.out
+    assert "error_code_60011" in ran.out

@@ -75,6 +75,8 @@ def test_a_rule_is_read_from_json_values() -> None:
         {"error_code": "90100"},
         {"error_code": 1, "empty": True},
         {"close": True, "body": ""},
+        {"fault": "none of them"},
+        {"fault": "http_502", "http_status": 502},
         {"body": "", "body_base64": ""},
         {"error_code": 1, "times": 0},
         {"error_code": 1, "day": "yesterday"},
