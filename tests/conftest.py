@@ -38,6 +38,7 @@ LONG = frozenset(
         "test_steps",
         "test_load",
         "test_warehouse",
+        "test_faults",
     }
 )
 
