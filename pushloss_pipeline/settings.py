@@ -342,12 +342,7 @@ def read_settings(path: Path | None = None) -> Settings:
     except ValidationError as problem:
         raise ConfigurationError(_in_words(path, problem)) from None
     _learn_secrets(settings)
-    for number, line in enumerate(text.splitlines(), start=1):
-        if masked(line) != line:
-            raise ConfigurationError(
-                f"{path}, line {number}: what a variable holds for this file, a key or"
-                f" a token, is written here too: {_NOT_HERE}"
-            )
+    _refuse_keys_in(text, settings)
     return settings
 
 
@@ -358,6 +353,19 @@ def _learn_secrets(settings: Settings) -> None:
     settings.alarm_urls()
     for name in _OBJECT_STORE_SECRETS:
         learn(os.environ.get(name, ""))
+
+
+def _refuse_keys_in(text: str, settings: Settings) -> None:
+    """Comments are looked at, and what escapes stand for."""
+    values = [value for _, value in _texts(tomllib.loads(text))]
+    written = "\n".join([text, *values]).lower()
+    for name, app in settings.apps.items():
+        key = os.environ.get(app.secret_key_env, "").strip()
+        if is_maskable(key) and key.lower() in written:
+            raise ConfigurationError(
+                f"{settings.config_path}: the key of app {name}, which the variable"
+                f" {app.secret_key_env} holds, is written here too: {_NOT_HERE}"
+            )
 
 
 def _tokens_in(url: str) -> list[str]:

@@ -155,7 +155,12 @@ PUSH_LOSS_RESPONSES = Table(
         Column("http_status", pa.int32(), "HTTP status, if any.", nullable=True),
         _ERROR_CODE,
         _ERROR_INFO,
-        Column("body", pa.binary(), "The bytes of the answer.", nullable=True),
+        Column(
+            "body",
+            pa.binary(),
+            "The bytes of the answer; `***` where it quoted our secrets.",
+            nullable=True,
+        ),
         Column(
             "package_version",
             pa.string(),

@@ -40,7 +40,7 @@ from pushloss_pipeline.reporting import write_report
 from pushloss_pipeline.settings import Settings, read_settings
 from pushloss_pipeline.simulator.scenario import DEMO_APPS
 from pushloss_pipeline.steps import Parts
-from tests.defs.site import Site, a_site
+from tests.defs.site import Site, a_site, failure_of
 from tests.receiver import closed_port
 from tests.trust.planted import places, signature_within, spellings, tells
 from tests.trust.reliability import tell
@@ -87,10 +87,10 @@ SPELLINGS = len(spellings(TOKEN)) - 2
 
 def marked(secrets: Sequence[str]) -> str:
     """A text of all of them, as careless errors quote what they met."""
-    urls = (
-        f"{MARK} https://a.example/v4?usersig={s}&x=1" for s in every_spelling(secrets)
+    return "\n".join(
+        f"{MARK} {spelling} of https://a.example/v4?usersig={spelling}&x=1"
+        for spelling in every_spelling(secrets)
     )
-    return "\n".join(urls)
 
 
 def secrets_of(world: World) -> list[str]:
@@ -175,7 +175,7 @@ def _answers(world: World) -> Iterator[Seen]:
         ("the record (Delta): bodies, error texts", "data/lake"),
         ("the published file", "data/warehouse.duckdb"),
         ("the report", "data/report"),
-        ("all other files of the data folder", "data"),
+        ("all files of the data folder", "data"),
     ):
         yield Seen(
             sink,
@@ -308,21 +308,27 @@ def _runs(site: Site) -> Iterator[Seen]:
     secrets = [DEMO_APPS[0].secret_key, usersig, signature_within(usersig)]
     text = marked(secrets)
     what = f"{WORTHY}, {SPELLINGS} spellings"
-    breaks = {
-        "asking": partial(a_tangle, text),
-        "publishing": partial(StoreError, f"cannot publish: {text}"),
-        "reporting": partial(a_tangle, text),
-    }
-    for break_at, error in breaks.items():
+    for break_at, error, said in (
+        ("asking", partial(a_tangle, text), None),
+        ("asking", partial(ConfigurationError, f"cannot ask: {text}"), "1 of 1 days"),
+        (
+            "publishing",
+            partial(StoreError, f"cannot publish: {text}"),
+            "cannot publish",
+        ),
+        ("reporting", partial(a_tangle, text), None),
+    ):
         parts = partial(_parts_that, break_at=break_at, error=error)
-        site.run(site.days(1), open_parts=parts)
+        run = site.run(site.days(1), open_parts=parts)
+        if said:
+            assert str(failure_of(run).description).startswith(said)
     ticks = _ticks(site, text)
     everywhere = places(site.folder, secrets)
     reached = places(site.folder, [MARK])
     for sink, where in (
         ("Dagster's event log and runs", "home/storage"),
         ("Dagster's compute logs, all loggers at DEBUG", "home/logs"),
-        ("all other files of DAGSTER_HOME and the data folder", ""),
+        ("all files of DAGSTER_HOME and the data folder", ""),
     ):
         yield Seen(
             sink,
@@ -603,7 +609,8 @@ def test_ordinary_values_are_no_secrets(
         "app": {"identifier": NEW[:32]},
     }
     monkeypatch.setenv(
-        "PUSHLOSS_ALARM_URL_OF_PRODUCTION_01", f"json://reports01.intra.example/{TOKEN}"
+        "PUSHLOSS_ALARM_URL_OF_PRODUCTION_01",
+        f"json://reports01.intra.example/{changes['name']}/{TOKEN}",
     )
 
     settings = read_settings(configured(tmp_path, changes))
