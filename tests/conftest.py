@@ -39,6 +39,7 @@ LONG = frozenset(
         "test_steps",
         "test_load",
         "test_warehouse",
+        "test_faults",
     }
 )
 

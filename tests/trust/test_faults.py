@@ -189,7 +189,7 @@ BY_CODE = {
     for code in CODES
 }
 CAPPED = {"error_code_60028"}
-BOUNDS = {name: 128 if name.startswith("many_") else 16 for name in LARGE}
+BOUNDS = {name: 160 if name.startswith("many_") else 16 for name in LARGE}
 """MiB that a load may take beside the usual: four times the largest body that is
 read, and more where small values are larger in memory than on the way."""
 STATED = {**QUICK, **ECHOES, **AWAY, **SLOW, **LARGE, **BY_CODE}
