@@ -383,7 +383,7 @@ def test_losses_in_are_losses_out(trial: Trial) -> None:
 def test_bodies(trial: Trial) -> None:
     """Any body makes a day's state; a refusal is short, has a place and can be kept."""
 
-    @trial.holds(BODIES, bodies, few=300, many=10_000)
+    @trial.holds(BODIES, bodies, few=300, many=4_000)
     def body_is_read_or_refused(body: bytes) -> None:
         status = read_status(body)
         texts, refusal = reading(texts_of, body, refused_by=BadPayload)
@@ -411,7 +411,7 @@ days_of_answers = st.lists(
 def test_answers_in_the_tables(trial: Trial, simulator: SimulatorHandle) -> None:
     """What is published is what the stored answers say; the doctor finds nothing."""
 
-    @trial.holds(STORED, days_of_answers, few=4, many=60)
+    @trial.holds(STORED, days_of_answers, few=4, many=40)
     def tables_tell_the_answers(made: list[tuple[bytes, bytes | None]]) -> None:
         with TemporaryDirectory() as folder:
             world = another_world(simulator, Path(folder), APPS)
@@ -493,7 +493,7 @@ def test_own_codes(trial: Trial, tmp_path: Path) -> None:
     """A user's catalogue is read cell by cell, or the mistake is told."""
     path = tmp_path / "error_codes.csv"
 
-    @trial.holds(CODES, catalogues, few=150, many=5_000)
+    @trial.holds(CODES, catalogues, few=150, many=2_000)
     def catalogue_is_read_or_refused(text: bytes) -> None:
         path.write_bytes(text)
         codes, mistake = reading(own_codes, path, refused_by=ConfigurationError)
@@ -560,7 +560,7 @@ def test_configurations(trial: Trial, tmp_path: Path) -> None:
     """A configuration is read, with values that work, or its mistake is told."""
     path = tmp_path / "pushloss.toml"
 
-    @trial.holds(FILES, configurations, few=150, many=10_000)
+    @trial.holds(FILES, configurations, few=150, many=4_000)
     def configuration_is_read_or_refused(content: bytes) -> None:
         path.write_bytes(content)
         settings, mistake = reading(read_settings, path, refused_by=ConfigurationError)
@@ -616,7 +616,7 @@ def test_retry_after(trial: Trial) -> None:
         lambda text: text.encode("latin-1")
     )
 
-    @trial.holds(HEADERS, headers, few=100, many=5_000)
+    @trial.holds(HEADERS, headers, few=100, many=2_000)
     def wait_is_bounded(header: bytes) -> None:
         assert 0 <= asyncio.run(received(header)) <= MAX_RETRY_AFTER_SECONDS
 
@@ -639,7 +639,7 @@ log_files = st.dictionaries(
 def test_delta_logs(trial: Trial) -> None:
     """A look at a log finds what is wrong, whatever its files hold, and mends that."""
 
-    @trial.holds(LOGS, log_files, few=100, many=3_000)
+    @trial.holds(LOGS, log_files, few=100, many=1_000)
     def log_is_looked_at(files: dict[str, bytes]) -> None:
         with TemporaryDirectory() as folder:
             log = Path(folder) / "table" / "_delta_log"
@@ -666,7 +666,7 @@ def test_days_on_the_command_line(
     some_text = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]))
     in_arguments = st.binary().map(lambda raw: os.fsdecode(raw.replace(b"\0", b"")))
 
-    @trial.holds(DAYS, some_text | in_arguments | odd_days, few=40, many=2_000)
+    @trial.holds(DAYS, some_text | in_arguments | odd_days, few=40, many=500)
     def day_is_refused(text: str) -> None:
         arguments = ["pushloss", "accept", "--app", APPS[0].name, "--", text]
         said = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")

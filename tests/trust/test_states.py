@@ -495,7 +495,7 @@ def test_small_worlds(small_world: type[SmallWorld], is_long: bool) -> None:
     """Loads, kills, replays and people's decisions, in any order, end as foretold."""
     options = {"stateful_step_count": 12, "phases": [Phase.generate]}
     run_state_machine_as_test(
-        small_world, settings=effort(2, 60, is_long=is_long, **options)
+        small_world, settings=effort(2, 40, is_long=is_long, **options)
     )
 
 
