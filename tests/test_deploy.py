@@ -74,6 +74,29 @@ def test_only_the_daemon_has_the_keys() -> None:
     assert with_keys == ["pushloss-daemon"]
 
 
+def test_servers_listen_on_this_machine_only() -> None:
+    """The UI's server, `make dev`, and the container's port, which is published so."""
+    makefile = (ROOT / "Makefile").read_text()
+    served = [
+        line
+        for text in (*(unit.read_text() for unit in UNITS), makefile)
+        for line in text.splitlines()
+        if re.search(r"dagster-webserver --|dagster dev", line)
+    ]
+
+    assert 2 == len(served)
+    assert all("--host 127.0.0.1" in line for line in served)
+    assert ["127.0.0.1:3000:3000"] == re.findall(
+        r"^docker run .* -p (\S+)", OPERATIONS, re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_files_of_the_services_are_their_users_alone(unit: Path) -> None:
+    """Also those that Dagster makes by itself."""
+    assert "UMask=0077\n" in unit.read_text()
+
+
 def test_the_image_is_made_of_what_is_there() -> None:
     """What the Dockerfile copies exists, and nothing else reaches the builder."""
     dockerfile = (ROOT / "Dockerfile").read_text()

@@ -439,11 +439,9 @@ def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
     "endless",
     [
         "select count(*) from range(100000000000000) as n(i) where hash(i) = 1",
-        "with recursive r as (select 1 as a union all select a from r)"
-        " select count(*) from r",
-        "select sleep_ms(100000)",
+        "with recursive r as (select 1 as a union all select a from r) from r",
     ],
-    ids=["filter", "recursion", "sleep"],
+    ids=["filter", "recursion"],
 )
 def test_an_endless_query_ends_on_ctrl_c(attacked: Attacked, endless: str) -> None:
     """It takes memory and time only as long as somebody waits for it."""
