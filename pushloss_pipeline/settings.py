@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import date, time
 from pathlib import Path
