@@ -50,7 +50,7 @@ DAYS = (date(2026, 3, 10), date(2026, 3, 11))
 SHOP = SimulatedApp(
     sdk_app_id=1400000042,
     identifier="administrator",
-    secret_key="simulator only",
+    secret_key="5ca1ab1e" * 8,
     name="shop",
     daily_messages=1000,
     weekend_factor=1.0,
@@ -104,8 +104,7 @@ POINTS = {
         Point("work file not copied", "shutil:copyfile", within=SWAP),
         common("copied, not forced to the disk", TO_DISK, within=SWAP),
         common("forced to the disk, not renamed", "pathlib:Path.rename", within=SWAP),
-        Point("renamed, folder not forced", TO_DISK, times=2, within=SWAP),
-        common("renamed, not noted", f"{WAREHOUSE}:_opened", within=SWAP),
+        common("renamed, folder not forced", TO_DISK, times=2, within=SWAP),
         Point("published, lock held", f"{FILE}._publish", "return"),
     ],
     "report": [
