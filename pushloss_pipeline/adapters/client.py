@@ -147,7 +147,7 @@ class PushLossClient:
                 "StartTime": int(window.start.timestamp()),
                 "EndTime": int(window.end.timestamp()),
             },
-            extensions={"trace": turn.take_before_sending},
+            extensions={"trace": turn.follow},
         )
 
 
@@ -174,17 +174,23 @@ class _Turn:
         self.time_limit = asyncio.timeout(None)
         self.came_at = clock()
         """Start of the attempt, until the turn comes."""
+        self._is_taken = False
 
-    async def take_before_sending(self, event: str, info: Mapping[str, Any]) -> None:
+    async def follow(self, event: str, info: Mapping[str, Any]) -> None:
         """Hook for httpx's `trace`; a proxy's CONNECT is no call of the app."""
-        if event != "http11.send_request_headers.started":
-            return
-        if info["request"].method != b"POST":
-            return
+        match event:
+            case "http11.send_request_headers.started":
+                if info["request"].method == b"POST":
+                    await self._take()
+            case "http11.send_request_body.complete" if self._is_taken:
+                await self._pacer.count_from_now(self._app.sdk_app_id)
+
+    async def _take(self) -> None:
         await self._pacer.wait_turn(self._app.sdk_app_id)
         self.came_at = self._clock()
         now = asyncio.get_running_loop().time()
         self.time_limit.reschedule(now + self._timeouts.attempt_seconds)
+        self._is_taken = True
 
 
 @dataclass(slots=True)

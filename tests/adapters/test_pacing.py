@@ -226,3 +226,18 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match=r"pacing\.sqlite.*may be deleted"):
         Pacer(path, calls_per_second=1.0)
+
+
+def test_a_call_that_left_late_counts_from_then(tmp_path: Path) -> None:
+    """A busy machine holds a call up after its turn: the next one keeps away from it."""
+
+    async def spacing() -> float:
+        first, second = (Pacer(tmp_path / "p", calls_per_second=4.0) for _ in range(2))
+        await first.wait_turn(1400000001)
+        await asyncio.sleep(0.2)
+        left_at = time.monotonic()
+        await first.count_from_now(1400000001)
+        await second.wait_turn(1400000001)
+        return time.monotonic() - left_at
+
+    assert asyncio.run(spacing()) >= 0.25 - CLOCK_NOISE_SECONDS

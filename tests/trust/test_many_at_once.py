@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ HALF_DAYS = """
         ) <> any_value(days.overall_count)
 """
 QUESTIONS = (
-    "select loss_date, app, lost_count from push_loss_by_day",
+    "from push_loss_by_day",
     "from push_loss_week_on_week",
     "select count(*) from push_loss_history",
 )
@@ -185,6 +186,7 @@ def a_crowd(folder: Path, rate: float, context: ForkServerContext) -> Crowd:
     now = datetime.now(UTC8).replace(hour=12, minute=0)
     with running(Scenario(7, APPS), calls_per_second=rate) as simulator:
         simulator.set_now(now)
+        put_first("simulator")
         text = configuration(
             simulator.url,
             APPS,
@@ -199,9 +201,20 @@ def a_crowd(folder: Path, rate: float, context: ForkServerContext) -> Crowd:
         return Crowd(site, rounds, tuple(reads), truth_of(site), loaded_by(site))
 
 
+def put_first(name: str) -> None:
+    """Let a thread of ours run before all others: the API has a machine of its own.
+
+    Where that is not allowed, it reads the times of arrival late, and refuses some.
+    """
+    for thread in threading.enumerate():
+        if thread.name == name and thread.native_id and os.geteuid() == 0:
+            os.setpriority(os.PRIO_PROCESS, thread.native_id, -20)
+
+
 def load_round(site: Site, number: int) -> tuple[Loaded, ...]:
     """All eight at once, an hour of the simulator's time after the last round."""
     site.simulator.set_now(site.now + timedelta(hours=number))
+    truth_of(site)  # drawn now, so that no call waits for another's
     return load_all(site, site.shares())
 
 
