@@ -229,7 +229,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
 
 
 def test_a_call_that_left_late_counts_from_then(tmp_path: Path) -> None:
-    """A busy machine holds a call up after its turn: the next one keeps away from it."""
+    """A busy machine holds a call up after its turn: the next keeps away from it."""
 
     async def spacing() -> float:
         first, second = (Pacer(tmp_path / "p", calls_per_second=4.0) for _ in range(2))
