@@ -81,15 +81,15 @@ class Format(StrEnum):
 
 def main() -> None:
     """Run the command; an expected error is one message, never a traceback."""
-    try:
-        with discreet():
+    with discreet():
+        try:
             app()
-    except (ConfigurationError, UsageError) as problem:
-        _complain(str(problem))
-        sys.exit(WRONG_EXIT)
-    except PushLossError as problem:
-        _complain(str(problem))
-        sys.exit(FAILED_EXIT)
+        except (ConfigurationError, UsageError) as problem:
+            _complain(str(problem))
+            sys.exit(WRONG_EXIT)
+        except PushLossError as problem:
+            _complain(str(problem))
+            sys.exit(FAILED_EXIT)
 
 
 @app.command()

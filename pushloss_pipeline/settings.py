@@ -54,7 +54,7 @@ _APP_NAME = re.compile(r"\w[\w.-]{0,63}")
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _LIKE_A_SECRET = re.compile(r"[0-9A-Fa-f]{40,}|eJ[\w*-]{60,}")
 """A key of the console, which gives 64 digits, or a signature."""
-_LIKE_NO_VARIABLE = re.compile(r"[0-9A-Fa-f]{16,}|(?=.*\d)[^_]{32,}")
+_LIKE_NO_VARIABLE = re.compile(r"[0-9A-Fa-f]{16,}|(?=(?:.*\d){6})[^_]{32,}")
 _LONGEST_QUOTED = 24
 _LONG_WORD = re.compile(r"[^\s'\",()]{16,}")
 _SECRETIVE = ("secret", "key", "sig", "token", "password")
@@ -282,7 +282,7 @@ class Settings(BaseSettings):
             return ()
         urls = tuple(os.environ.get(self.alarm_url_env, "").split())
         for url in urls:
-            learn(*_tokens_in(url))
+            learn(*_tokens_in(url), only_whole=True)
         return urls
 
     def select(self, names: tuple[str, ...] = ()) -> tuple[str, ...]:

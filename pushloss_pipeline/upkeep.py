@@ -325,6 +325,8 @@ class _Doctor:
                 return Finding(looked_at, wrong=left, is_mended=False)
         except _LoadGoesOn:
             return Finding(looked_at, "not compared: a load is running")
+        except StoreError as problem:
+            return Finding(looked_at, wrong=(str(problem),), is_mended=False)
         return Finding(looked_at, wrong=wrong, done=("built anew, compared again",))
 
     def _differences(self, looked_at: str, *, publishing: bool) -> tuple[str, ...]:

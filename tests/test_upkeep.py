@@ -15,6 +15,7 @@ import pytest
 from deltalake import DeltaTable
 
 from pushloss_pipeline.adapters.delta import VERSION_KEY
+from pushloss_pipeline.domain.errors import StoreError
 from pushloss_pipeline.domain.tables import LAKE_TABLES
 from pushloss_pipeline.steps import Parts, accept_day, load_days, publish, replay_days
 from pushloss_pipeline.upkeep import Finding, examine, tidy
@@ -209,6 +210,20 @@ def test_a_log_entry_that_ends_between_two_files(loaded: World, kept: int) -> No
     assert all(finding.is_mended for finding in told), told
     assert published == loaded.everything()
     assert [] == examined(loaded)
+
+
+def test_a_record_that_is_gone(loaded: World) -> None:
+    """Where days would be taken from the readers, the doctor says so to its end."""
+    published = loaded.everything()
+    shutil.rmtree(loaded.data / "lake")
+    with pytest.raises(StoreError, match="is gone or not all there"):
+        loaded.load([FIRST], [DAY])
+
+    told = examined(loaded)
+
+    wrong = [finding for finding in told if not finding.is_mended]
+    assert [True] == ["is gone or not all there" in each.wrong[0] for each in wrong]
+    assert published == loaded.everything()
 
 
 def test_only_looking_changes_nothing(loaded: World) -> None:

@@ -27,7 +27,7 @@ from pushloss_pipeline.adapters.pacing import Pacer
 from pushloss_pipeline.adapters.receiving import Received, Timeouts, receive
 from pushloss_pipeline.adapters.usersig import UserSigs
 from pushloss_pipeline.domain.codes import Reaction, reaction_to
-from pushloss_pipeline.domain.errors import ConfigurationError
+from pushloss_pipeline.domain.errors import ConfigurationError, StoreError
 from pushloss_pipeline.domain.model import Answer, App, DayWindow, Outcome
 from pushloss_pipeline.domain.parse import Status, read_status
 
@@ -183,7 +183,14 @@ class _Turn:
                 if info["request"].method == b"POST":
                     await self._take()
             case "http11.send_request_body.complete" if self._is_taken:
-                await self._pacer.count_from_now(self._app.sdk_app_id)
+                await self._count_from_now()
+
+    async def _count_from_now(self) -> None:
+        try:
+            await self._pacer.count_from_now(self._app.sdk_app_id)
+        except StoreError as problem:
+            # The call is out, and its answer is kept; the next turn tells of it again.
+            _log.warning("turn of app=%s not counted anew: %s", self._app.name, problem)
 
     async def _take(self) -> None:
         await self._pacer.wait_turn(self._app.sdk_app_id)

@@ -26,6 +26,9 @@ LOCK_SECONDS = 300.0
 """A writer holds its turn for seconds, also one that tidies; longer means it hangs."""
 
 _ENTRY = re.compile(r"(\d{20})\.json")
+_FIRST = "0" * 20
+_TABLE = frozenset({"protocol", "metaData"})
+"""What the first entry says of the table."""
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.parquet")
 
 _log = logging.getLogger(__name__)
@@ -182,6 +185,9 @@ def _is_whole(entry: Path) -> bool:
         actions = _actions(entry)
         if not all(isinstance(action, dict) and action for action in actions):
             return False
+        told = {kind for action in actions for kind in action}
+        if entry.stem == _FIRST and not told.issuperset(_TABLE):
+            return False
         added = sum("add" in action for action in actions)
         return added >= max(map(_told_files, actions), default=0)
     except (ValueError, TypeError, RecursionError):
@@ -193,8 +199,9 @@ def _told_files(action: dict[str, Any]) -> int:
     metrics = info.get("operationMetrics") if isinstance(info, dict) else None
     if not isinstance(metrics, dict):
         return 0
-    count: Any = metrics.get("num_added_files", metrics.get("numFilesAdded", 0))
-    return int(count)
+    count = str(metrics.get("num_added_files", metrics.get("numFilesAdded")))
+    # Another writer may tell something else there: that makes no commit torn.
+    return int(count) if count.isdecimal() else 0
 
 
 def _is_sound(entry: Path | None) -> bool:

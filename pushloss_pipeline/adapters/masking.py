@@ -43,6 +43,8 @@ Arguments = ParamSpec("Arguments")
 _known: set[str] = set()
 _spellings: dict[str, tuple[tuple[str, int], ...]] = {}
 """Pieces of secrets in some encoding, in lower case: of which text, and from where."""
+_whole: set[str] = set()
+"""Texts of `_spellings` that are no secret in part: they are made of words, too."""
 _learning = threading.Lock()
 
 
@@ -51,8 +53,11 @@ def is_maskable(secret: str) -> bool:
     return bool(_SECRET.fullmatch(secret)) and len(set(secret)) >= VARIED
 
 
-def learn(*secrets: str) -> None:
-    """Mask these from now on, of them what `is_maskable`."""
+def learn(*secrets: str, only_whole: bool = False) -> None:
+    """Mask these from now on, of them what `is_maskable`; and longer pieces of them.
+
+    With `only_whole` no pieces: parts of an address may be words of the data, too.
+    """
     with _learning:
         news = {s for s in map(str.strip, secrets) if is_maskable(s)} - _known
         if not news:
@@ -60,7 +65,7 @@ def learn(*secrets: str) -> None:
         if not _known:
             _mask_what_the_process_says()
         for secret in news:
-            _learn_spellings(secret.encode())
+            _learn_spellings(secret.encode(), only_whole=only_whole)
         _known.update(news)
         _without_secrets.cache_clear()
 
@@ -102,21 +107,22 @@ def discreet() -> Iterator[None]:
         raise safe from safe.__cause__  # the one that is handled is never shown
 
 
-def _learn_spellings(secret: bytes) -> None:
-    plain = secret.decode("latin-1").lower()
-    _learn_pieces(plain, range(0, len(plain) - _STEP + 1, _STEP))
-    _learn_pieces(secret.hex(), [0])
+def _learn_spellings(secret: bytes, *, only_whole: bool) -> None:
+    spellings = {secret.decode("latin-1").lower(), secret.hex()}
     for before in range(3):
         # Of a text that holds it: what depends on the secret alone.
         whole = base64.b64encode(bytes(before) + secret).decode()
         first, last = -(-before * 4 // 3), (before + len(secret)) // 3 * 4
         in_base64 = whole[first:last].lower()
-        for spelling in {in_base64, in_base64.translate(_IN_URLS)}:
-            _learn_pieces(spelling, [0])
+        spellings |= {in_base64, in_base64.translate(_IN_URLS)}
+    for spelling in spellings:
+        _learn_pieces(spelling)
+    if only_whole:
+        _whole.update(spellings)
 
 
-def _learn_pieces(text: str, starts: Sequence[int]) -> None:
-    for start in starts:
+def _learn_pieces(text: str) -> None:
+    for start in range(0, len(text) - _STEP + 1, _STEP):
         piece = text[start : start + _STEP]
         _spellings[piece] = (*_spellings.get(piece, ()), (text, start))
 
@@ -147,6 +153,8 @@ def _secret_at(text: str, position: int, end: int) -> tuple[int, int]:
         rest = start + last - first
         while last < len(text) and rest < len(secret) and text[last] == secret[rest]:
             last, rest = last + 1, rest + 1
+        if secret in _whole and last - first < len(secret):
+            continue
         longest = max(longest, (first, last), key=lambda span: span[1] - span[0])
     return longest
 
@@ -178,7 +186,8 @@ def _meaning(escape: re.Match[str]) -> str:
     if in_16 := percent or backslash or in_hex:
         return chr(int(in_16, 16)).replace("\0", "")
     if decimal:
-        return chr(int(decimal)).replace("\0", "")
+        # Others are part of no secret, and some are two characters in lower case.
+        return chr(int(decimal)).replace("\0", "") if int(decimal) < 128 else "?"
     return slash or ""
 
 

@@ -88,8 +88,7 @@ class Pacer:
         try:
             with self._lock.acquire(blocking=False):
                 bucket = self._bucket(sdk_app_id)
-                bucket.flush()
-                bucket.put(RateItem("call", monotonic_ns() // 1_000_000))
+                self._restamp(bucket, monotonic_ns() // 1_000_000)
         except Timeout:
             return False
         except (OSError, sqlite3.Error) as problem:
@@ -106,10 +105,18 @@ class Pacer:
         assert isinstance(wait_ms, int)
         if wait_ms > self._spacing_ms + 1:
             # Stamped in the future: the machine was restarted, its clock began anew.
-            bucket.flush()
-            bucket.put(item)
+            self._restamp(bucket, now_ms)
             return self._spacing_ms
         return wait_ms
+
+    def _restamp(self, bucket: SQLiteBucket, now_ms: int) -> None:
+        """In one statement: killed at any moment, the app has a stamp."""
+        moved = self._connection.execute(
+            f"update {bucket.table} set item_timestamp = ?", [now_ms]
+        )
+        self._connection.commit()
+        if moved.rowcount == 0:
+            bucket.put(RateItem("call", now_ms))
 
     def _bucket(self, sdk_app_id: int) -> SQLiteBucket:
         """Return the app's own table: apps that share one would share its rate."""

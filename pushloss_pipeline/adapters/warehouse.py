@@ -186,12 +186,12 @@ class Warehouse:
     def _publication(self) -> Mapping[str, Any] | None:
         """What the published file says of itself; None where it cannot tell."""
         try:
-            (told,) = self.query("from internal.publication").as_dicts()
+            rows = self.query("from internal.publication").as_dicts()
         except StoreError:
             return None  # missing or unreadable: it is built anew
         except UsageError:
             return {}
-        return told
+        return rows[0] if len(rows) == 1 else None
 
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:

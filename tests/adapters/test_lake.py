@@ -539,6 +539,32 @@ def test_line_ends_in_a_text_tear_no_log(lake: Lake) -> None:
     assert [] == [fault for table in lake.tables for fault in table.log_faults()]
 
 
+@pytest.mark.parametrize("kept", [1, 2])
+def test_first_commit_that_ends_between_lines(
+    lake: Lake, tmp_path: Path, kept: int
+) -> None:
+    """A table whose making a power cut has torn is made anew."""
+    lake.entries([SHOP_DAY])
+    (first,) = tmp_path.glob("lake/push_loss_revisions/_delta_log/*.json")
+    first.write_text("\n".join(first.read_text().splitlines()[:kept]))
+
+    load(lake, an_answer(1))
+
+    assert lake.entries([SHOP_DAY])[SHOP_DAY]
+
+
+@pytest.mark.parametrize("told", [None, "many", {}])
+def test_metrics_of_another_writer(lake: Lake, tmp_path: Path, told: object) -> None:
+    """A commit is no less whole for what somebody else's says of itself."""
+    load(lake, an_answer(1))
+    newest = max(tmp_path.glob("lake/push_loss_revisions/_delta_log/*.json"))
+    info, *actions = map(json.loads, newest.read_text().splitlines())
+    info["commitInfo"]["operationMetrics"]["num_added_files"] = told
+    newest.write_text("\n".join(map(json.dumps, [info, *actions])))
+
+    assert [] == [fault for table in lake.tables for fault in table.log_faults()]
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, -1], ids=["nothing", "1", "100", "most"])
 @pytest.mark.parametrize("declared", LAKE_TABLES, ids=lambda table: table.name)
 def test_torn_commit(lake: Lake, tmp_path: Path, declared: Table, keep: int) -> None:

@@ -57,6 +57,20 @@ def test_pieces(piece: str, said: str) -> None:
     assert said == masked(piece)
 
 
+def test_what_is_no_secret_in_part() -> None:
+    """An address's part is struck out whole; the words it is made of are data."""
+    learn("push-notification-losses-2", only_whole=True)
+
+    assert "push-notification-rejected" == masked("push-notification-rejected")
+    assert f"at /{MASK}?a=1" == masked("at /push-notification-losses-2?a=1")
+
+
+def test_escapes_of_other_letters() -> None:
+    """A letter that is two in lower case moves nothing."""
+    assert f"&#304;{MASK}" == masked(f"&#304;{KEY}")
+    assert f"&#304;{MASK};tail" == masked(f"&#304;{KEY};tail")
+
+
 def test_signatures_that_begin_alike() -> None:
     """Each of many is struck out whole, though all have the same head."""
     sigs = UserSigs()

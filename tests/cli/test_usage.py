@@ -73,6 +73,16 @@ def test_an_unknown_app_is_refused_with_a_suggestion(pushloss, week):
     assert 2 == ran.code and "did you mean app_0001" in ran.err
 
 
+def test_a_key_in_place_of_a_name_is_a_message_without_it(pushloss, shop, week):
+    """Pasted by mistake, it is wrong usage as any other, and is not quoted."""
+    key = next(value for name, value in shop.environment.items() if "KEY_" in name)
+
+    ran = pushloss("load", str(week[0]), str(week[0]), "--app", key)
+
+    assert 2 == ran.code and "no app is called '***'" in ran.err
+    assert key not in ran.err and "Traceback" not in ran.err
+
+
 def test_a_missing_configuration_says_how_to_make_one(pushloss, shop):
     """Without a file the message names the example to copy."""
     shop.config.unlink()

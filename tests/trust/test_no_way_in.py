@@ -53,7 +53,10 @@ PUT_INTO_SQL = {
         "quoted(str(path))",
         "read_statement('lake', name).text",
     },
-    "adapters/pacing.py": {"SQLiteQueries.CREATE_BUCKET_TABLE.format(table=table)"},
+    "adapters/pacing.py": {
+        "SQLiteQueries.CREATE_BUCKET_TABLE.format(table=table)",
+        "bucket.table",
+    },
     "adapters/warehouse.py": {
         "_empty_select(PUSH_LOSS_DAYS, without=_NOT_IN_ENTRIES)",
         "_sql_type(column.type)",
