@@ -25,11 +25,12 @@ def tell(table: str, rows: Sequence[Row], *, measured: Collection[str] = ()) -> 
     if os.environ.get("PUSHLOSS_WRITE_DOCS"):
         _write(table, _in_markdown(rows))
     same = [name for name in rows[0] if name not in measured]
-    written = written_rows(table)
+    seen = [{name: _cell(row[name]) for name in same} for row in rows]
+    written = [{name: row.get(name) for name in same} for row in written_rows(table)]
 
-    assert [{k: str(row[k]) for k in same} for row in rows] == [
-        {k: row.get(k) for k in same} for row in written
-    ], f"table {table} of {PAGE}; `make reliability` writes it anew"
+    differ = [row for row in seen if row not in written]
+    assert [] == differ, f"table {table} of {PAGE}; `make reliability` writes it anew"
+    assert seen == written
 
 
 def written_rows(table: str) -> list[dict[str, str]]:
@@ -62,9 +63,9 @@ def _in_markdown(rows: Sequence[Row]) -> str:
 
 
 def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return str(value).replace("|", "\\|").replace("\n", " ").strip()
 
 
 def _cells(line: str) -> list[str]:
     inner = line.strip().removeprefix("|").removesuffix("|")
-    return [c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", inner)]
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", inner)]

@@ -18,10 +18,11 @@ import pytest
 from deltalake import DeltaTable
 
 from pushloss_pipeline.adapters.warehouse import Warehouse
-from pushloss_pipeline.simulator.scenario import Scenario, SimulatedApp
+from pushloss_pipeline.simulator.scenario import Scenario
 from pushloss_pipeline.simulator.server import running
 from pushloss_pipeline.steps import publish, replay_days
 from pushloss_pipeline.upkeep import examine
+from tests.adapters.test_schema_version import RECORD_V1, SHOP
 from tests.trust.kills import (
     ACKNOWLEDGED,
     HALF_DAYS,
@@ -47,16 +48,6 @@ from tests.world import (
 
 APPS = THREE_APPS[:2]
 DAYS = (date(2026, 3, 10), date(2026, 3, 11))
-SHOP = SimulatedApp(
-    sdk_app_id=1400000042,
-    identifier="administrator",
-    secret_key="5ca1ab1e" * 8,
-    name="shop",
-    daily_messages=1000,
-    weekend_factor=1.0,
-)
-"""The app of the record of schema version 1."""
-RECORD_V1 = Path(__file__).parents[1] / "adapters" / "record_v1.tar.xz"
 
 CLIENT = "pushloss_pipeline.adapters.client:PushLossClient"
 PACER = "pushloss_pipeline.adapters.pacing:Pacer"

@@ -25,6 +25,7 @@ from pushloss_pipeline.simulator.scenario import Scenario, many_apps
 from pushloss_pipeline.simulator.server import SimulatorHandle, running
 from pushloss_pipeline.simulator.truth import UTC8
 from pushloss_pipeline.steps import load_days, publish
+from tests.trust.kills import HALF_DAYS
 from tests.trust.reliability import tell
 from tests.world import Rows, configuration, secret_variable
 
@@ -36,16 +37,6 @@ LOOK_AGAIN_SECONDS = 0.25
 ROUNDS = 4
 RATES = (1.0, 20.0)
 """Calls per second and app: the vendor's rate, and one that leaves no pause."""
-HALF_DAYS = """
-    select days.app, days.loss_date
-    from push_loss_days as days
-    left join push_loss as losses using (sdk_app_id, loss_date)
-    group by days.app, days.loss_date
-    having count(losses.app) <> any_value(days.row_count)
-        or coalesce(
-            sum(losses.err_count) filter (where losses.scope = 'overall'), 0
-        ) <> any_value(days.overall_count)
-"""
 QUESTIONS = (
     "from push_loss_by_day",
     "from push_loss_week_on_week",
