@@ -51,6 +51,7 @@ def test_struck_out(secret: str, spelling: str) -> None:
         (f"app {KEY}.{USERSIG}!", f"app {MASK}.{MASK}!"),
         (KEY[:12], KEY[:12]),
     ],
+    ids=["head", "middle", "tail", "folded", "twice", "two", "too little"],
 )
 def test_pieces(piece: str, said: str) -> None:
     """Half a secret is one; a few of its characters are none."""
